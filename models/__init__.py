@@ -1,0 +1,1 @@
+"""Models: configurations, checkpoints, tokenizers, numerics, weight images, reference and golden models."""
