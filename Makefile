@@ -1,0 +1,45 @@
+# Every target sets itself up: `make demo`, `make test`, `make bench`, `make lint`, `make types`, `make docs`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The rest of pip's arguments, e.g. a constraint file.
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+
+.PHONY: demo test bench lint types docs clean
+
+demo: $(VENV)/base.stamp
+	$(BIN)/tritforge demo
+
+bench: $(VENV)/base.stamp
+	$(BIN)/tritforge bench --out build/bench.json
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+
+# The root of the repository is the package, whatever the folder's name: the type checker finds it through a link.
+types: $(VENV)/dev.stamp
+	mkdir -p build/types && ln -sfn ../.. build/types/tritforge
+	$(BIN)/mypy
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis $(VENV)
+
+$(VENV)/pip.stamp:
+	$(PYTHON) -c 'import sys; sys.exit("tritforge needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/base.stamp: pyproject.toml $(VENV)/pip.stamp
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -e .
+	touch $@
+
+$(VENV)/%.stamp: pyproject.toml $(VENV)/base.stamp
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -e '.[$*]'
+	touch $@
