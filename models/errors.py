@@ -4,4 +4,4 @@ __all__ = ["TritforgeError"]
 
 
 class TritforgeError(Exception):
-    """A mistake of the user: its text is one sentence that says what was wrong, where, and what would be right."""
+    """A mistake of the user: its text is one sentence that says what was wrong, where, and what is right."""
