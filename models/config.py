@@ -1,12 +1,11 @@
 """The model's configuration, read from and written as upstream's config.json (HGRNBitForCausalLM).
 
 Every field of config.json falls into one of three groups: fields that decide what the model computes are
-honoured; fields that could change the logits in a way that is not computed here are refused by name; fields that
-only concern training, loading or caching are accepted and dropped.  A field in none of them is warned about.
+honoured; fields that could change the logits in a way not computed here are refused by name; fields that only
+concern training, loading or caching are accepted and dropped.  A field in none of the groups is warned about.
 """
 
 import json
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -21,7 +20,7 @@ MODEL_TYPE = "hgrn_bit"
 ARCHITECTURE = "HGRNBitForCausalLM"
 
 MAX_WIDTH = 2**17 - 1
-"""Largest hidden and intermediate size: as 128 * MAX_WIDTH < 2**24, float32 sums of ternary x int8 are exact."""
+"""Largest hidden and intermediate size: 128 * MAX_WIDTH < 2**24, so float32 holds all sums exactly."""
 
 # Bounds that no real model approaches; they keep a damaged file from asking for endless work.
 _MAX_LAYERS = 4096
@@ -82,8 +81,8 @@ def _check_integer(name: str, value: object, low: int, high: int) -> None:
 
 
 def _check_positive(name: str, value: object) -> None:
-    if type(value) not in (int, float) or not 0 < value < math.inf:  # type: ignore[operator]
-        raise TritforgeError(f"{name} must be a finite number above 0, not {_shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e6:
+        raise TritforgeError(f"{name} must be a number above 0 and up to 1e6, not {_shown(value)}")
 
 
 def _shown(value: object, limit: int = 60) -> str:
@@ -91,7 +90,7 @@ def _shown(value: object, limit: int = 60) -> str:
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
-        text = f"a {type(value).__name__}"
+        text = f"something of type {type(value).__name__}"
     return text if len(text) <= limit else text[:limit] + "..."
 
 
@@ -145,14 +144,8 @@ class ModelConfig:
         _check_integer("vocab_size", self.vocab_size, 1, _MAX_VOCABULARY)
         _check_positive("hidden_ratio", self.hidden_ratio)
         if self.intermediate_size == 0 and type(self.intermediate_size) is int:
-            width = self.hidden_size * self.hidden_ratio * 2 / 3
-            # A ratio that overflows int() is reported, like any other that is too large, by the check below.
-            derived = 256 * math.ceil(int(min(width, 2.0**53)) / 256)
-            if derived > MAX_WIDTH:
-                raise TritforgeError(
-                    f"hidden_ratio {self.hidden_ratio} asks for an intermediate size above {MAX_WIDTH}"
-                )
-            object.__setattr__(self, "intermediate_size", derived)
+            width = int(self.hidden_size * self.hidden_ratio * 2 / 3)
+            object.__setattr__(self, "intermediate_size", (width + 255) // 256 * 256)
         _check_integer("intermediate_size", self.intermediate_size, 1, MAX_WIDTH)
         _check_integer("num_heads", self.num_heads, 1, self.hidden_size)
         if self.hidden_size % self.num_heads:
