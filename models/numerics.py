@@ -1,0 +1,385 @@
+"""Every number format, table, rounding and saturation of the accelerator, written once.
+
+The golden model calls these functions on numpy arrays; the hardware takes its widths, constants and table
+contents from here. ``docs/numerics.md`` explains the choices and gives the measured errors.
+
+Formats
+-------
+========= ==== ======== =====================================================================
+name      bits fraction meaning
+========= ==== ======== =====================================================================
+ACT       16   11       pre-activations i, f, g, gate, up; silu(i), silu(h); the state h
+VECTOR    32   22       residual stream x; the products g*silu(h) and silu(gate)*up (exact in it)
+GATE      15   15       unsigned: sigmoid, forget gate, lower bound
+WEIGHT    16   a vector norm weights, signed, one power of two a vector (`quantise_vector`)
+NORMAL    16            a VECTOR shifted right until the largest of its elements fits (`normalise`)
+INT8      8             quantised activations of a BitLinear, -128 to 127
+SUM       24            sums of a row, ternary weights times INT8
+SCALE     15 + 8        mantissa in [2**14, 2**15) times 2**exponent (`to_scale`)
+NOISE     11   7        unsigned: Gumbel noise plus a constant
+========= ==== ======== =====================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ACT", "EMBEDDING_BITS", "EXPONENT_BITS", "GATE", "INT8", "NOISE", "NORMAL", "SCALE", "SHIFT_MAX",
+    "SQUARES_BITS", "SUM", "VECTOR", "WEIGHT", "Fixed", "Ints", "Saturations", "epsilon_term", "gumbel_noise",
+    "gumbel_table", "glu", "inverse_root_scale", "lower_bound_gate", "magnitude_or", "mix", "mlgru",
+    "multiply_scale", "noise_of", "noise_seed", "norm_shift", "normalise", "product", "quantise",
+    "quantise_vector", "reciprocal", "rescale", "scale_value", "sigmoid", "sigmoid_table", "silu", "squares",
+    "to_scale",
+]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A fixed-point format: `bits` wide (sign included), value = integer / 2**`fraction`."""
+
+    bits: int
+    fraction: int = 0
+    signed: bool = True
+
+    @property
+    def low(self) -> int:
+        """Smallest integer that the format holds."""
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest integer that the format holds."""
+        return (1 << (self.bits - (1 if self.signed else 0))) - 1
+
+    @property
+    def step(self) -> float:
+        """Value of the last bit."""
+        return 2.0**-self.fraction
+
+
+ACT = Fixed(16, 11)
+VECTOR = Fixed(32, 22)
+GATE = Fixed(15, 15, signed=False)
+WEIGHT = Fixed(16)
+NORMAL = Fixed(16)
+INT8 = Fixed(8)
+SUM = Fixed(24)
+SCALE = Fixed(15, signed=False)
+NOISE = Fixed(11, 7, signed=False)
+EXPONENT_BITS = 8
+"""Bits of a SCALE's exponent, signed."""
+EMBEDDING_BITS = 8
+"""Bits of an embedding entry, signed, with one SCALE a row."""
+SQUARES_BITS = 46
+"""Bits of a sum of squares: 2**30 for each of up to 2**16 elements."""
+SHIFT_MAX = 17
+"""Largest shift of `normalise`: VECTOR to NORMAL."""
+
+_UNIT = 1 << GATE.fraction
+
+
+class Saturations:
+    """Counts the values that did not fit their format and were clamped."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def clamp(self, values: Any, fmt: Fixed) -> Ints:
+        """`values` clamped to `fmt`; each one that changes counts."""
+        array = np.asarray(values, dtype=np.int64)
+        clamped = np.clip(array, fmt.low, fmt.high)
+        self.count += int(np.count_nonzero(clamped != array))
+        return clamped
+
+
+def _half_up(values: Ints, shift: Any) -> Ints:
+    """values / 2**shift, to nearest, ties up; a negative shift multiplies. Shifts beyond 62 give 0."""
+    shift = np.clip(np.asarray(shift, dtype=np.int64), -62, 62)
+    right = np.maximum(shift, 0)
+    half = np.where(right > 0, np.int64(1) << np.maximum(right - 1, 0), 0)
+    result: Ints = ((values + half) >> right) << np.maximum(-shift, 0)
+    return result
+
+
+# Scales: positive numbers as a 15-bit mantissa and a power of two -------------------------------------------------
+
+
+def to_scale(value: float) -> tuple[int, int]:
+    """The SCALE nearest to a positive `value`: (mantissa in [2**14, 2**15), exponent).
+
+    Raises
+    ------
+    ValueError
+        If `value` is not positive and finite, or its exponent does not fit in 8 bits.
+    """
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"a scale must be positive and finite, not {value}")
+    fraction, exponent = math.frexp(value)
+    mantissa = round(fraction * (1 << SCALE.bits))
+    exponent -= SCALE.bits
+    if mantissa == 1 << SCALE.bits:
+        mantissa, exponent = mantissa >> 1, exponent + 1
+    if not -128 <= exponent <= 127:
+        raise ValueError(f"the scale {value} needs the exponent {exponent}; 8 bits hold -128 to 127")
+    return mantissa, exponent
+
+
+def scale_value(mantissa: Any, exponent: Any) -> NDArray[np.float64]:
+    """The number that a SCALE stands for, in float64 (exact)."""
+    return np.ldexp(np.asarray(mantissa, dtype=np.float64), np.asarray(exponent, dtype=np.int32))
+
+
+def multiply_scale(mantissa: Any, exponent: Any, by: tuple[int, int]) -> tuple[Ints, Ints]:
+    """Product of SCALEs, truncated (the head's scale times 1/temperature)."""
+    wide = (np.asarray(mantissa, dtype=np.int64) * by[0]) >> 14
+    carry = wide >> 15
+    return wide >> carry, np.asarray(exponent, dtype=np.int64) + by[1] + 14 + carry
+
+
+def rescale(sums: Any, mantissa: Any, exponent: Any, fmt: Fixed, saturations: Saturations) -> Ints:
+    """A BitLinear's output: `sums` times a SCALE, rounded (ties up) and clamped to `fmt`.
+
+    `sums` is clamped to 16 bits first, the width of one multiplier.
+    """
+    narrow = saturations.clamp(sums, NORMAL)
+    shifts = -(np.asarray(exponent, dtype=np.int64) + fmt.fraction)
+    # The hardware's shifter starts 8 bits to the left and moves right by 0 to 63.
+    shifts = np.clip(shifts, -8, 55)
+    return saturations.clamp(_half_up(narrow * np.asarray(mantissa, dtype=np.int64), shifts), fmt)
+
+
+def quantise_vector(values: NDArray[Any], bits: int = WEIGHT.bits) -> tuple[Ints, int]:
+    """Norm weights as integers w and one exponent e, `values` = w / 2**e nearly.
+
+    The exponent is the largest that keeps every |w| below 2**(bits - 1); an all-zero vector has exponent 0.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    peak = float(np.max(np.abs(values), initial=0.0))
+    if peak == 0.0:
+        return np.zeros(values.shape, dtype=np.int64), 0
+    limit = (1 << (bits - 1)) - 1
+    exponent = bits - 1 - math.frexp(peak)[1]
+    if round(peak * 2.0**exponent) > limit:
+        exponent -= 1
+    return np.rint(values * 2.0**exponent).astype(np.int64), exponent
+
+
+# RMSNorm and the int8 quantiser of a BitLinear -------------------------------------------------------------------
+
+
+def magnitude_or(vectors: Ints) -> Ints:
+    """OR over the last axis of the elements' bits, negative ones inverted: as many bits as the widest needs."""
+    vectors = np.asarray(vectors, dtype=np.int64)
+    return np.asarray(np.bitwise_or.reduce(vectors ^ (vectors >> 63), axis=-1))
+
+
+def norm_shift(magnitude: Any) -> Ints:
+    """Right shift that brings a VECTOR with this `magnitude_or` into NORMAL: 0 to 17."""
+    _, bits = np.frexp(np.asarray(magnitude, dtype=np.float64))
+    return np.maximum(bits.astype(np.int64) - (NORMAL.bits - 1), 0)
+
+
+def normalise(vectors: Ints, shift: Any) -> Ints:
+    """VECTOR elements shifted right (towards minus infinity) by `shift`: NORMAL."""
+    return np.asarray(vectors, dtype=np.int64) >> np.asarray(shift, dtype=np.int64)
+
+
+def product(normal: Ints, weights: Ints) -> Ints:
+    """NORMAL times WEIGHT without the last 15 bits: -2**15 + 1 to 2**15 - 1."""
+    return (normal * weights) >> 15
+
+
+def squares(values: Ints) -> Ints:
+    """Sum of squares over the last axis, exact."""
+    return np.sum(values * values, axis=-1)
+
+
+def reciprocal(peak: Any) -> tuple[Ints, Ints]:
+    """(R, s) with R / 2**s just below 127 / `peak`; 16,256 <= R <= 32,512 and 8 <= s <= 22.
+
+    `peak` is the largest |product|, 0 to 2**15 - 1; 0 counts as 1 (everything is then 0).
+    """
+    peak = np.maximum(np.asarray(peak, dtype=np.int64), 1)
+    _, bits = np.frexp(peak.astype(np.float64))
+    lead = 16 - bits.astype(np.int64)
+    return (127 << 23) // (peak << lead), 23 - lead
+
+
+def quantise(products: Ints, factor: Any, shift: Any) -> Ints:
+    """INT8: `products` * factor / 2**shift, to nearest, ties away from zero, clamped to -128 .. 127."""
+    products = np.asarray(products, dtype=np.int64)
+    wide = np.abs(products) * np.asarray(factor, dtype=np.int64)
+    magnitude = ((wide >> (np.asarray(shift, dtype=np.int64) - 1)) + 1) >> 1
+    return np.clip(np.where(products < 0, -magnitude, magnitude), INT8.low, INT8.high)
+
+
+def epsilon_term(mantissa: int, exponent: int, shift: Any, energy: Any = 1) -> Ints:
+    """RMSNorm's epsilon in the units of a sum of squares taken at `shift`: mantissa * energy * 2**(exponent - 2 shift).
+
+    `energy` is 1, or the sum of squares of g where a norm stands before the BitLinear's own.
+    The energy is cut to its leading 16 bits first, the width of the multiplication.
+    """
+    energy = np.asarray(energy, dtype=np.int64)
+    _, bits = np.frexp(energy.astype(np.float64))
+    cut = np.maximum(bits.astype(np.int64) - 16, 0)
+    wide = mantissa * (energy >> cut)
+    move = exponent + cut - 2 * np.asarray(shift, dtype=np.int64)
+    result: Ints = np.where(move >= 0, wide << np.clip(move, 0, 15), wide >> np.clip(-move, 0, 62))
+    return result
+
+
+def inverse_root_scale(
+    constant: tuple[int, int], peak: Any, energy: Any
+) -> tuple[Ints, Ints]:
+    """constant * peak / sqrt(energy) as a SCALE, every step truncated: the output scale of a BitLinear.
+
+    Parameters
+    ----------
+    constant
+        A SCALE: mean|W| / 127 times the powers of two and sqrt(n) that the integers leave out.
+    peak
+        Largest |product|, 0 to 2**15 - 1; 0 counts as 1.
+    energy
+        Sum of squares with its epsilon, 0 to 2**46; 0 counts as 1.
+    """
+    energy = np.maximum(np.asarray(energy, dtype=np.int64), 1)
+    _, bits = np.frexp(energy.astype(np.float64))
+    # An even shift brings the energy to 31 or 32 bits, so its root has exactly 16.
+    pairs = (32 - bits.astype(np.int64)) >> 1
+    radicand = np.where(pairs >= 0, energy << np.maximum(2 * pairs, 0), energy >> np.maximum(-2 * pairs, 0))
+    root = np.floor(np.sqrt(radicand.astype(np.float64))).astype(np.int64)
+    numerator = constant[0] * np.maximum(np.asarray(peak, dtype=np.int64), 1)
+    _, width = np.frexp(numerator.astype(np.float64))
+    lead = 31 - width.astype(np.int64)
+    quotient = (numerator << lead) // root
+    carry = quotient >> 15
+    # numerator / sqrt(energy) = (numerator << lead) / root * 2**(pairs - lead)
+    return quotient >> carry, constant[1] + pairs - lead + carry
+
+
+# Sigmoid, SiLU, the recurrence and the gated unit -----------------------------------------------------------------
+
+_SEGMENT_BITS = 7
+"""Low bits of |x| inside a segment of the sigmoid's table: 256 segments of 1/16 each, up to 16."""
+
+
+@lru_cache(maxsize=1)
+def sigmoid_table() -> tuple[tuple[int, int], ...]:
+    """256 pairs (value at the segment's start, rise over the segment) of sigmoid(|x|) in GATE."""
+    knots = [min(round(_UNIT / (1.0 + math.exp(-k / 16))), GATE.high) for k in range(257)]
+    return tuple((knots[k], knots[k + 1] - knots[k]) for k in range(256))
+
+
+@lru_cache(maxsize=1)
+def _sigmoid_arrays() -> tuple[Ints, Ints]:
+    table = np.array(sigmoid_table(), dtype=np.int64)
+    return table[:, 0], table[:, 1]
+
+
+def sigmoid(acts: Ints) -> Ints:
+    """GATE sigmoid of ACT: linear between 257 knots of |x|, mirrored; at most 32,767."""
+    acts = np.asarray(acts, dtype=np.int64)
+    # ~x instead of -x for negative x: no adder, and -2**15 needs no special case.
+    size = acts ^ (acts >> 63)
+    base, rise = _sigmoid_arrays()
+    segment, inside = size >> _SEGMENT_BITS, size & ((1 << _SEGMENT_BITS) - 1)
+    upper = base[segment] + ((rise[segment] * inside) >> _SEGMENT_BITS)
+    return np.where(acts < 0, _UNIT - 1 - upper, upper)
+
+
+def silu(acts: Ints) -> Ints:
+    """ACT silu(x) = x * sigmoid(x), to nearest, ties up."""
+    return _half_up(acts * sigmoid(acts), GATE.fraction)
+
+
+def lower_bound_gate(gate: Ints, bound: Ints) -> Ints:
+    """GATE L + (1 - L) * gate, written L + gate - L * gate (product truncated); at most 32,767."""
+    return np.minimum(bound + gate - ((bound * gate) >> GATE.fraction), GATE.high)
+
+
+def mlgru(i: Ints, f: Ints, h: Ints, saturations: Saturations) -> Ints:
+    """One step of the MLGRU, elementwise: f*h + (1 - f)*i, with i = silu(i_proj) (paper, section 3.3.1).
+
+    Written i + f*(h - i), one multiplication; the difference is clamped to ACT, the product rounded (ties up).
+    """
+    difference = saturations.clamp(h - i, ACT)
+    return i + _half_up(f * difference, GATE.fraction)
+
+
+def glu(gate: Ints, up: Ints) -> Ints:
+    """ACT times ACT, exact in VECTOR: silu(gate) * up, g * silu(h)."""
+    return gate * up
+
+
+# Sampling: Gumbel-max with a counter-based stream ----------------------------------------------------------------
+
+_MASK = 0xFFFFFFFF
+_WEYL = 0x9E3779B9
+_ROUNDS = 8
+
+
+def mix(state: Any) -> NDArray[np.uint64]:
+    """One step of the random stream: Marsaglia's xorshift32 (13, 17, 5), then plus 0x9E3779B9."""
+    x = np.asarray(state, dtype=np.uint64)
+    x = x ^ ((x << np.uint64(13)) & np.uint64(_MASK))
+    x = x ^ (x >> np.uint64(17))
+    x = x ^ ((x << np.uint64(5)) & np.uint64(_MASK))
+    return (x + np.uint64(_WEYL)) & np.uint64(_MASK)
+
+
+def noise_seed(seed: int, position: Any) -> NDArray[np.uint64]:
+    """State of the random stream before the first vocabulary entry at a `position` (both taken modulo 2**32)."""
+    p = np.asarray(position, dtype=np.uint64) & np.uint64(_MASK)
+    state = np.uint64(seed & _MASK) ^ (((p << np.uint64(16)) | (p >> np.uint64(16))) & np.uint64(_MASK))
+    for _ in range(_ROUNDS):
+        state = mix(state)
+    return np.asarray(state, dtype=np.uint64)
+
+
+@lru_cache(maxsize=1)
+def gumbel_table() -> tuple[tuple[int, int], ...]:
+    """256 pairs (start, rise) of the Gumbel quantile function plus 3, in NOISE, by cells of the upper tail.
+
+    Cell 16*k + m holds the tail probabilities from 2**-(k+1) * (1 + m/16) to 2**-(k+1) * (1 + (m+1)/16):
+    the tail, which decides who wins, is as fine as the body.
+    """
+
+    def knot(tail: float) -> int:
+        return 0 if tail >= 1.0 else max(0, round((3.0 - math.log(-math.log1p(-tail))) * (1 << NOISE.fraction)))
+
+    table = []
+    for k in range(16):
+        for m in range(16):
+            end = knot(2.0 ** -(k + 1) * (1 + m / 16))
+            # The lowest cell has no lower end: it keeps its top and its mean.
+            start = max(knot(2.0 ** -(k + 1) * (1 + (m + 1) / 16)), end - 31)
+            table.append((start, end - start))
+    return tuple(table)
+
+
+def noise_of(state: Any) -> Ints:
+    """NOISE from a state of the random stream: bits 31..17 choose the octave, 16..13 the cell, 12..6 the place in it."""
+    state = np.asarray(state, dtype=np.int64)
+    _, bits = np.frexp((state >> 17).astype(np.float64))
+    cell = 16 * (15 - bits.astype(np.int64)) + ((state >> 13) & 15)
+    table = np.array(gumbel_table(), dtype=np.int64)
+    return table[cell, 0] + ((table[cell, 1] * ((state >> 6) & 127)) >> 7)
+
+
+def gumbel_noise(seed: int, position: int, vocabulary: int) -> Ints:
+    """NOISE for every vocabulary entry at one position: one step of the stream an entry."""
+    state = noise_seed(seed, position)
+    states = np.empty(vocabulary, dtype=np.uint64)
+    for entry in range(vocabulary):
+        state = mix(state)
+        states[entry] = state
+    return noise_of(states)
