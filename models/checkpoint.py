@@ -87,8 +87,8 @@ def ternarise(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], float]:
 
     Notes
     -----
-    The mean is summed in float64 and rounded to float32 once. torch sums in float32 in an order of its own, so
-    its mean may differ in the last bits, and with it the trit of a weight that lies within about 1e-6 of the
+    The mean is summed in float64 and rounded to float32 once. torch sums in float32 in its own order, so its
+    mean may differ in the last bits, and with it the trit of a weight that lies within about 1e-6 of the
     boundary m / 2. As upstream does, weights are multiplied by float32's 1 / m, not divided by m.
     """
     scale = np.maximum(np.float32(np.abs(weights).mean(dtype=np.float64)), np.float32(1e-5))
@@ -157,7 +157,7 @@ class Checkpoint:
         Returns
         -------
         ndarray of float32
-            Read-only and backed by the file if that holds float32, else a copy, exact for float16 and bfloat16.
+            Read-only and backed by the file if that holds float32, else an exact copy of float16 or bfloat16.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class Checkpoint:
         if not index.exists():
             if list(self.directory.glob("pytorch_model*.bin")):
                 raise TritforgeError(
-                    f"{self.directory} holds pytorch_model.bin, a pickle, which is not read; convert it there with"
+                    f"{self.directory} holds pytorch_model.bin, which is not read; convert it there with"
                     f" python -c '{_CONVERSION}'"
                 )
             raise TritforgeError(f"{self.directory} holds neither {WEIGHTS} nor {INDEX}")
