@@ -14,7 +14,7 @@ _DOOR = {
     "TritforgeError": "models.errors",
 }
 
-__all__ = ["__version__", *_DOOR]  # noqa: PLE0604
+__all__ = ["__version__", *_DOOR]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,1 @@
-"""Simulation: the open tools, Verilog export, compiled models and the engine that runs whole texts on them."""
+"""Simulation: the open tools, Verilog export, compiled models, and the engine that runs texts on them."""

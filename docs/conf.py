@@ -1,0 +1,11 @@
+import tritforge
+
+project = "tritforge"
+author = "tritforge contributors"
+project_copyright = "2026, tritforge contributors"
+release = tritforge.__version__
+extensions = ["myst_parser"]
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = f"tritforge {release}"

@@ -1,0 +1,187 @@
+"""A component becomes Verilog, the same everywhere; Verilog becomes a library that computes what it says."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from tritforge.models.errors import TritforgeError
+from tritforge.sim import build
+from tritforge.sim.build import build_model
+from tritforge.sim.synthesis import Counts, synthesise_counts
+from tritforge.sim.tools import ToolError
+from tritforge.sim.verilog import to_verilog
+
+
+class Accumulator(wiring.Component):
+    """Adds `step` to a sum each clock; a memory holds the last 256 sums."""
+
+    def __init__(self, step: int = 1) -> None:
+        self.step = step
+        bus = wiring.Signature({"address": Out(8), "data": In(16)})
+        super().__init__({"total": Out(16), "read": In(bus)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=16, depth=256, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        m.d.sync += self.total.eq(self.total + self.step)
+        m.d.comb += [
+            write.addr.eq(self.total), write.data.eq(self.total), write.en.eq(1),
+            read.addr.eq(self.read.address), self.read.data.eq(read.data),
+        ]
+        return m
+
+
+DRIVER = """
+#include "Vmodel.h"
+#include "step.h"
+extern "C" __attribute__((visibility("default"))) int after(int cycles) {
+    VerilatedContext context;
+    Vmodel model{&context};
+    model.rst = 0;
+    for (int i = 0; i < cycles; ++i) {
+        model.clk = 0; model.eval();
+        model.clk = 1; model.eval();
+    }
+    return model.total;
+}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITFORGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("CXX", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("a folder")
+    (folder / "driver.cpp").write_text(DRIVER)
+    (folder / "step.h").write_text("#pragma once\n")
+    return folder / "driver.cpp"
+
+
+def test_ports_are_the_signatures_members_clock_and_reset() -> None:
+    header = to_verilog(Accumulator(), "accumulator").split("module accumulator(")[1].split(");")[0]
+    ports = {name.strip() for name in header.split(",")}
+    assert ports == {"clk", "rst", "total", "read__address", "read__data"}
+
+
+def test_verilog_is_the_same_in_every_run_and_names_no_files() -> None:
+    here = to_verilog(Accumulator())
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
+        "from test_build import Accumulator, to_verilog; sys.stdout.write(to_verilog(Accumulator()))"
+    )
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", program]
+        assert subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout == here
+    assert "test_build" not in here
+    assert "src =" not in here
+
+
+def test_a_library_computes_what_the_design_says(driver: Path) -> None:
+    library = ctypes.CDLL(str(build_model(to_verilog(Accumulator(3)), "top", driver)))
+    assert [library.after(cycles) for cycles in (1, 1000, 65535)] == [3, 3000, 65533]
+
+
+def test_two_models_in_one_process_stay_apart(driver: Path) -> None:
+    three, five = (ctypes.CDLL(str(build_model(to_verilog(Accumulator(n)), "top", driver))) for n in (3, 5))
+    assert (three.after(7), five.after(7), three.after(7)) == (21, 35, 21)
+
+
+def test_a_built_model_is_found_again_and_its_folder_holds_the_library_alone(
+    driver: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verilog = to_verilog(Accumulator(3))
+    library = build_model(verilog, "top", driver)
+    assert list(library.parent.iterdir()) == [library]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(build, "run_verilator", refuse)
+    assert build_model(verilog, "top", driver) == library
+
+
+@pytest.mark.parametrize("change", ["verilog", "cpp", "header", "options", "compiler", "verilator"])
+def test_a_change_of_anything_that_goes_in_builds_anew(
+    change: str, driver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verilog = to_verilog(Accumulator(3))
+    before = build_model(verilog, "top", driver)
+    shutil.copytree(driver.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / driver.name
+    options: list[str] = []
+    if change == "verilog":
+        verilog += "\n"
+    elif change == "cpp":
+        copy.write_text(DRIVER + "\n")
+    elif change == "header":
+        (copy.parent / "step.h").write_text("#pragma once\n\n")
+    elif change == "options":
+        options = ["--stats"]
+    elif change == "compiler":
+        monkeypatch.setattr(build, "compiler_version", lambda: "another")
+    else:
+        monkeypatch.setattr(build, "verilator_version", lambda: "another")
+    monkeypatch.setattr(build, "run_verilator", _stop)
+    with pytest.raises(StopIteration):
+        build_model(verilog, "top", copy, options=options)
+    monkeypatch.undo()
+    os.environ["TRITFORGE_CACHE"] = str(before.parent.parent.parent)
+
+
+def _stop(*_: object) -> None:
+    raise StopIteration
+
+
+def test_an_unchanged_copy_elsewhere_is_the_same_model(driver: Path, tmp_path: Path) -> None:
+    shutil.copytree(driver.parent, tmp_path / "copy")
+    verilog = to_verilog(Accumulator(3))
+    assert build_model(verilog, "top", tmp_path / "copy" / driver.name) == build_model(verilog, "top", driver)
+
+
+def test_a_mistake_in_the_driver_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "bad.cpp").write_text("int f() { return nonsense; }\n")
+    with pytest.raises(ToolError, match=r"bad\.cpp:1:.*nonsense"):
+        build_model(to_verilog(Accumulator()), "top", tmp_path / "bad.cpp")
+
+
+def test_counts_are_those_of_a_known_design() -> None:
+    # A 16-bit counter: 16 flip-flops; its memory is one block RAM of 256 x 16; nothing multiplies.
+    counts = synthesise_counts(to_verilog(Accumulator()), options=["-no-rw-check"])
+    assert (counts.ff, counts.bram, counts.spram, counts.dsp) == (16, 1, 0, 0)
+    assert 14 <= counts.carry <= 16
+    assert 15 <= counts.lut4 <= 17
+
+
+def test_counts_with_the_bypass_of_block_ram_are_larger() -> None:
+    verilog = to_verilog(Accumulator())
+    assert synthesise_counts(verilog).lut4 > synthesise_counts(verilog, options=["-no-rw-check"]).lut4
+
+
+def test_a_multiplication_is_counted_as_dsp_where_the_device_has_them() -> None:
+    verilog = "module top(input [15:0] a, b, output [31:0] y); assign y = a * b; endmodule"
+    assert synthesise_counts(verilog, device="up5k").dsp == 1
+    hx8k = synthesise_counts(verilog, device="hx8k")
+    assert hx8k.dsp == 0
+    assert hx8k.lut4 > 100
+    assert isinstance(hx8k, Counts)
+
+
+def test_an_unknown_device_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(TritforgeError, match="cells can't be counted for device 'ecp9': choose up5k or hx8k"):
+        synthesise_counts("", device="ecp9")
