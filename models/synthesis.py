@@ -31,9 +31,10 @@ def synthesise(
 ) -> None:
     """Write a random checkpoint in upstream's layout.
 
-    Every part of the model matters at any size: matrices are normal with a deviation of 1 / sqrt(inputs), close
-    to upstream's initial 0.02 at 2.7B, so a third of the trits is 0 and gates are neither open nor shut; norm
-    weights are uniform from 0.5 to 1.5, lower bounds normal, embeddings normal and half as wide.
+    Every part of the model matters at any size: matrices are normal with a deviation of 1 / sqrt(inputs),
+    close to upstream's initial 0.02 at 2.7B, so a third of the trits is 0 and gates are neither open nor
+    shut; norm weights are uniform from 0.5 to 1.5, lower bounds normal, embeddings normal and half as
+    wide.
 
     Parameters
     ----------

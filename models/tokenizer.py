@@ -1,8 +1,8 @@
 """Text to tokens and back, through the libraries that define the two file formats in use.
 
-``tokenizer.json`` is read by Hugging Face's tokenizers, ``tokenizer.model`` by SentencePiece.  What these leave
-open is settled here: which token opens every text, what happens to characters that a vocabulary lacks, how text
-is printed while it is generated, and how a tokenizer travels inside a weight image.
+``tokenizer.json`` is read by Hugging Face's tokenizers, ``tokenizer.model`` by SentencePiece.  What these
+leave open is settled here: which token opens every text, what happens to characters that a vocabulary
+lacks, how text is printed while it is generated, and how a tokenizer travels inside a weight image.
 """
 
 import json
@@ -117,8 +117,8 @@ class Tokenizer(ABC):
 class TextStream:
     """Text of a growing sequence of tokens, given out as soon as it is settled.
 
-    A token may be part of a character, and a leading blank depends on what stands before it; so the tokens given
-    out last are decoded again together with the new ones.
+    A token may be part of a character, and a leading blank depends on what stands before it; so the
+    tokens given out last are decoded again together with the new ones.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -247,9 +247,9 @@ def find_tokenizer(directory: Path | str) -> Tokenizer | None:
     Returns
     -------
     Tokenizer or None
-        ``add_bos_token`` in ``tokenizer_config.json`` decides whether its prefix is BOS or nothing. Without it
-        the post-processor of ``tokenizer.json`` decides, and a ``tokenizer.model`` adds BOS, as upstream's
-        tokenizer class does.
+        ``add_bos_token`` in ``tokenizer_config.json`` decides whether its prefix is BOS or nothing.
+        Without it the post-processor of ``tokenizer.json`` decides, and a ``tokenizer.model`` adds BOS,
+        as upstream's tokenizer class does.
 
     Raises
     ------
