@@ -200,7 +200,7 @@ def test_an_error_in_a_file_names_it(tmp_path: Path) -> None:
 
 @given(st.dictionaries(
     st.sampled_from([*ModelConfig().to_dict()]),
-    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.just("swish"), st.lists, max_leaves=3),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["swish", [], {}]),
 ))  # fmt: skip
 def test_no_content_does_worse_than_a_sentence(fields: dict[str, Any]) -> None:
     try:
