@@ -69,8 +69,8 @@ class Layout:
     tables : int
         Lookup tables read at once, one byte of a beat each: a multiple of 8 from 8 to 4096.
     row_block : int
-        Rows whose partial sums are held at once: even, from 122 (while a block's rows stream, the next block's
-        tables are filled) to 65,534.
+        Rows whose partial sums are held at once: even, from 122 (a step fills an entry of the next tables) to
+        65,534.
 
     Raises
     ------
@@ -167,9 +167,9 @@ class MemoryMap:
     layer_base, layer_stride : int
         Where layer 0 starts, and beats from one layer to the next.
     layer : dict of str to Span
-        Parts of a layer, relative to its start, in order: ``attn_norm``, ``i.header``, ``i.gain``, ``i.matrix``,
-        ``bound``, ``f.header`` ..., ``g.header`` ..., ``g_norm``, ``o.header`` ..., ``mlp_norm``,
-        ``gate_up.header`` ..., ``down.header`` ...
+        Parts of a layer, relative to its start, in order: ``attn_norm``, ``i.header``, ``i.gain``,
+        ``i.matrix``, ``bound``, ``f.header`` ..., ``g.header`` ..., ``g_norm``, ``o.header`` ...,
+        ``mlp_norm``, ``gate_up.header`` ..., ``down.header`` ...
     head_base : int
         Where the head starts.
     head : dict of str to Span
@@ -258,7 +258,7 @@ _Part = _Rows | Norm | BitLinear | Ints
 
 
 def _parts(model: IntegerModel) -> Iterator[tuple[str, Iterable[_Part]]]:
-    """Yield the device's sections and what they hold, in order; one layer at a time is in memory."""
+    """Yield the device's sections and what they hold, in order, reading a layer when its turn comes."""
     config = model.config
     starts = range(0, config.vocab_size, _EMBEDDING_CHUNK)
     yield (
@@ -272,7 +272,6 @@ def _parts(model: IntegerModel) -> Iterator[tuple[str, Iterable[_Part]]]:
     for layer in range(config.num_hidden_layers):
         block = model.block(layer)
         yield f"layer.{layer}", [getattr(block, name) for name in names]
-        del block
     head = model.head()
     yield "head", [head.norm, head.linear]
 
@@ -363,7 +362,7 @@ def _json(value: object) -> bytes:
 def write_image(
     model: IntegerModel, layout: Layout, path: Path | str, progress: Progress | None = None
 ) -> None:
-    """Write a model's image; memory holds one layer at a time.
+    """Write a model's image as a stream: memory holds one layer and the next, whatever the model's size.
 
     Parameters
     ----------
@@ -729,9 +728,9 @@ def size_report(config: ModelConfig, layout: Layout) -> dict[str, Any]:
     -------
     dict
         ``bytes``: weights, embedding, vectors (norm weights, gains, lower bounds, headers), state, total.
-        ``comparisons``: name, float16_bytes, bytes (ours), ratio, and passes_10x, whether it reaches the factor of
-        10 that the paper states (arXiv 2406.02528, abstract); for the ternary weights alone, and for a
-        float16 transformer with its KV cache at 2,048, 4,096 and 8,192 tokens. That transformer has as many
+        ``comparisons``: name, float16_bytes, bytes (ours), ratio, and passes_10x, whether it reaches the
+        factor of 10 that the paper states (arXiv 2406.02528, abstract); for the ternary weights alone, and for
+        a float16 transformer with its KV cache at 2,048, 4,096 and 8,192 tokens. That transformer has as many
         numbers in matrices and embedding, as many layers and the same width; a token's cache is a key and a
         value of that width in each layer.
     """
