@@ -194,25 +194,19 @@ class Checkpoint:
             raise TritforgeError(f"{index} must map tensor names to file names under weight_map")
         found: dict[str, _Stored] = {}
         for file in sorted(set(weight_map.values())):
-            if file in (".", "..") or any(sign in file for sign in "/\\:\0"):
+            if file in ("", ".", "..") or any(sign in file for sign in "/\\:\0"):
                 raise TritforgeError(f"{index} names the shard {file!r}, which is not a plain file name")
             if not (self.directory / file).exists():
                 raise TritforgeError(f"{index} names the shard {file}, which is not in {self.directory}")
             for name, stored in _tensors(self.directory / file).items():
-                if weight_map.get(name, file) != file:
+                if weight_map.get(name) != file:
                     raise TritforgeError(
-                        f"{index} puts tensor {name} in {weight_map[name]}, but {file} holds it"
-                    )
-                if name in found:
-                    raise TritforgeError(
-                        f"tensor {name} is in two shards, {found[name].path.name} and {file}"
+                        f"{self.directory / file} holds tensor {name}, which {INDEX} does not put there"
                     )
                 found[name] = stored
         absent = [name for name in weight_map if name not in found]
         if absent:
-            raise TritforgeError(
-                f"{index} puts {_listed(absent)} in {weight_map[absent[0]]}, which holds no such"
-            )
+            raise TritforgeError(f"{self.directory / weight_map[absent[0]]} lacks {_listed(absent)}")
         return found
 
     def _check(self) -> None:
