@@ -1,0 +1,1 @@
+"""The accelerator: one concept a file."""

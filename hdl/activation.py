@@ -1,0 +1,83 @@
+"""Sigmoid and SiLU from one table."""
+
+from amaranth.hdl import C, Cat, Module, Signal, signed, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..models.numerics import ACT, GATE, sigmoid_table
+from .arith import delay
+from .isa import COUNT_BITS
+
+__all__ = ["Activation"]
+
+_INSIDE = 7
+
+
+class Activation(wiring.Component):
+    """`numerics.sigmoid` and `numerics.silu` of an ACT a cycle, beside a value that only passes.
+
+    Latency: `latency` cycles for all outputs. Cost: two multipliers (10 x 7 and 16 x 16 bits), a 256 x 25 bit table.
+
+    Attributes
+    ----------
+    valid, x, y, row : In
+        Argument, a companion and the row number, which come out with the result.
+    early_row : Out
+        Row that comes out in the next cycle.
+    out_valid, gate, silu, out_y, out_row : Out
+        sigmoid(x) in GATE, silu(x) in ACT, and what passed.
+    """
+
+    latency = 5
+
+    def __init__(self) -> None:
+        super().__init__({
+            "valid": In(1),
+            "x": In(signed(ACT.bits)),
+            "y": In(signed(ACT.bits)),
+            "row": In(COUNT_BITS),
+            "early_row": Out(COUNT_BITS),
+            "out_valid": Out(1),
+            "gate": Out(GATE.bits),
+            "silu": Out(signed(ACT.bits)),
+            "out_y": Out(signed(ACT.bits)),
+            "out_row": Out(COUNT_BITS),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        table = sigmoid_table()
+        rise_bits = max(rise for _, rise in table).bit_length()
+        m.submodules.table = rom = memory.Memory(
+            shape=unsigned(GATE.bits + rise_bits), depth=len(table),
+            init=[start | rise << GATE.bits for start, rise in table],
+        )
+        read = rom.read_port()
+        xs = delay(m, self.x, 4, "x")
+        ys = delay(m, Cat(self.valid, self.y, self.row), self.latency, "pass")
+        m.d.comb += [
+            self.early_row.eq(ys[-2][1 + ACT.bits:]),
+            Cat(self.out_valid, self.out_y, self.out_row).eq(ys[-1]),
+        ]
+
+        size = Signal(ACT.bits - 1)
+        inside = Signal(_INSIDE)
+        m.d.comb += [size.eq(self.x[:-1] ^ self.x[-1].replicate(ACT.bits - 1)), read.addr.eq(size[_INSIDE:])]
+        m.d.sync += inside.eq(size[:_INSIDE])
+
+        start = Signal(GATE.bits)
+        part = Signal(rise_bits)
+        m.d.sync += [start.eq(read.data[:GATE.bits]), part.eq((read.data[GATE.bits:] * inside) >> _INSIDE)]
+        upper = Signal(GATE.bits)
+        gate = Signal(GATE.bits)
+        # 2**15 - 1 - upper for negative x: all bits inverted.
+        m.d.comb += upper.eq(start + part)
+        m.d.sync += gate.eq(upper ^ xs[2][-1].replicate(GATE.bits))
+        product = Signal(signed(ACT.bits + GATE.bits + 1))
+        gates = delay(m, gate, 2, "gate")
+        m.d.comb += self.gate.eq(gates[-1])
+        m.d.sync += [
+            product.eq(xs[3] * Cat(gate, C(0, 1)).as_signed()),
+            self.silu.eq((product + (1 << (GATE.fraction - 1))) >> GATE.fraction),
+        ]
+        return m

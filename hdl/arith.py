@@ -1,0 +1,32 @@
+"""Small arithmetic that several units share."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+
+__all__ = ["bit_length", "clamp", "delay"]
+
+
+def clamp(value: Value, bits: int) -> tuple[Value, Value]:
+    """A signed `value` clamped to `bits` bits, and whether it did not fit."""
+    sign = value[-1]
+    outside = value[bits - 1:] != sign.replicate(len(value) - bits + 1)
+    limit = Cat((~sign).replicate(bits - 1), sign)
+    return Mux(outside, limit, value[:bits]).as_signed(), outside
+
+
+def delay(m: Module, value: Value, cycles: int, name: str) -> list[Value]:
+    """`value` after 0, 1, ... `cycles` cycles."""
+    stages = [value]
+    for k in range(cycles):
+        stage = Signal(value.shape(), name=f"{name}{k + 1}")
+        m.d.sync += stage.eq(stages[-1])
+        stages.append(stage)
+    return stages
+
+
+def bit_length(m: Module, value: Value, name: str) -> Signal:
+    """Number of bits that an unsigned `value` needs: 0 for 0."""
+    length = Signal(range(len(value) + 1), name=name)
+    for k in range(len(value)):
+        with m.If(value[k]):
+            m.d.comb += length.eq(k + 1)
+    return length

@@ -1,0 +1,184 @@
+"""The accelerator's whole configuration: one frozen dataclass, named presets as TOML files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..models.config import ModelConfig
+from ..models.errors import TritforgeError
+from ..models.image import Layout, MemoryMap
+from ..models.trits import TRITS_PER_BYTE
+from .isa import COUNT_BITS, WORD_BITS, WORDS
+
+__all__ = ["AcceleratorConfig", "presets", "smallest_fit"]
+
+_PRESETS = Path(__file__).parent / "presets"
+_MOST = (1 << COUNT_BITS) - 1
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """Everything from which an accelerator is generated.
+
+    Parameters
+    ----------
+    name
+        What the configuration is called.
+    layout
+        Lookup tables and rows a partial-sum block.
+    hidden, intermediate
+        Largest hidden size and intermediate size of a model.
+    states
+        State elements, hidden size times layers.
+    program_words
+        Program memory in 16-bit words.
+    memory_beats
+        Weight beats that the weight memory holds; 0 where it is outside and has no limit.
+
+    Raises
+    ------
+    TritforgeError
+        If a value is out of range.
+    """
+
+    name: str
+    layout: Layout
+    hidden: int
+    intermediate: int
+    states: int
+    program_words: int
+    memory_beats: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {
+            "hidden": (1, _MOST), "intermediate": (1, _MOST // 2), "states": (1, 1 << 24),
+            "program_words": (WORDS, 1 << 16), "memory_beats": (0, 1 << 32),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise TritforgeError(f"accelerator {self.name}: {name} must be from {low} to {high}, not {value!r}")
+
+    @property
+    def activation_words(self) -> int:
+        """Words of the int8 activation memory: five a column block of the widest matrix."""
+        return TRITS_PER_BYTE * self.layout.column_blocks(max(self.hidden, self.intermediate))
+
+    @property
+    def vector_depth(self) -> int:
+        """Elements of the product memory: g * silu(h), or silu(gate) * up."""
+        return max(self.hidden, self.intermediate)
+
+    @property
+    def beat_bits(self) -> int:
+        """Width of a weight beat."""
+        return 8 * self.layout.beat_bytes
+
+    def digest(self) -> str:
+        """Hash of the whole configuration but its name; programs and builds carry it."""
+        values = {key: value for key, value in self.to_dict().items() if key != "name"}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, `layout` as a dictionary of its own."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> AcceleratorConfig:
+        """A configuration from what `to_dict` gives.
+
+        Raises
+        ------
+        TritforgeError
+            If a field is missing, unknown or out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise TritforgeError(f"an accelerator has no field {unknown[0]}; it has {', '.join(sorted(known))}")
+        if missing := sorted(known - set(values) - {"memory_beats"}):
+            raise TritforgeError(f"the accelerator lacks the field {missing[0]}")
+        if not isinstance(values["layout"], dict):
+            raise TritforgeError("the accelerator's layout must be a table with tables and row_block")
+        return cls(**{**values, "layout": Layout.from_dict(values["layout"])})
+
+    @classmethod
+    def load(cls, source: str | Path) -> AcceleratorConfig:
+        """A preset by name, or a TOML file.
+
+        Raises
+        ------
+        TritforgeError
+            If there is neither, or the file is no configuration.
+        """
+        path = _PRESETS / f"{source}.toml" if str(source) in presets() else Path(source)
+        if path.suffix != ".toml" or not path.is_file():
+            raise TritforgeError(f"no accelerator {source}: name one of {', '.join(presets())}, or a .toml file")
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls.from_dict({"name": path.stem, **values})
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, TritforgeError) as error:
+            raise TritforgeError(f"{path}: {error}") from None
+
+    def to_toml(self) -> str:
+        """The configuration as a TOML file that `load` reads back."""
+        values = self.to_dict()
+        layout = values.pop("layout")
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        return "\n".join([*lines, "", "[layout]", *(f"{key} = {value}" for key, value in layout.items()), ""])
+
+    def misfits(self, model: ModelConfig) -> list[str]:
+        """What of a model is too large, with the numbers; empty if it fits."""
+        states = model.num_hidden_layers * model.hidden_size
+        beats = MemoryMap(model, self.layout).total
+        needs = [
+            ("hidden size", model.hidden_size, self.hidden),
+            ("intermediate size", model.intermediate_size, self.intermediate),
+            ("state elements", states, self.states),
+            ("vocabulary", model.vocab_size, _MOST),
+        ]
+        if self.memory_beats:
+            size = self.layout.beat_bytes
+            needs.append(("weight memory in bytes", beats * size, self.memory_beats * size))
+        return [f"{what} {need:,} of at most {limit:,}" for what, need, limit in needs if need > limit]
+
+    def check_fit(self, model: ModelConfig) -> None:
+        """Refuse a model that is too large for this accelerator.
+
+        Raises
+        ------
+        TritforgeError
+            With the numbers that do not fit.
+        """
+        if misfits := self.misfits(model):
+            raise TritforgeError(f"the model does not fit the accelerator {self.name}: {'; '.join(misfits)}")
+
+
+def presets() -> list[str]:
+    """Names of the presets, the smallest first."""
+    return sorted((path.stem for path in _PRESETS.glob("*.toml")), key=_size)
+
+
+def _size(name: str) -> tuple[int, int]:
+    values = tomllib.loads((_PRESETS / f"{name}.toml").read_text(encoding="utf-8"))
+    return values["layout"]["tables"], values["hidden"]
+
+
+def smallest_fit(model: ModelConfig) -> AcceleratorConfig:
+    """The smallest preset that a model fits.
+
+    Raises
+    ------
+    TritforgeError
+        If none holds it.
+    """
+    configs = [AcceleratorConfig.load(name) for name in presets()]
+    for config in configs:
+        if not config.misfits(model):
+            return config
+    configs[-1].check_fit(model)
+    raise AssertionError("unreachable: the last preset has misfits")

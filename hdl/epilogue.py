@@ -1,0 +1,185 @@
+"""What happens to a matrix product's rows as they stream out: MLGRU, GLU and residual, element by element."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..models.numerics import ACT, GATE, SQUARES_BITS, VECTOR
+from .activation import Activation
+from .arith import clamp, delay
+from .isa import COUNT_BITS
+from .isa import Epilogue as Mode
+from .mlgru import ForgetGate, Mlgru
+
+__all__ = ["Epilogue"]
+
+
+class Epilogue(wiring.Component):
+    """Element pipeline behind `Rescaler`: i, f and g of row j in; h_j and the gated output out.
+
+    i and f wait in buffers until g_j comes. A row a cycle in every mode. Latency: at most `latency` cycles from a row to the
+    last write it causes. Cost: `Activation`, `Mlgru`, `ForgetGate`, two 16 x 16 bit multipliers, three memories.
+
+    Parameters
+    ----------
+    hidden
+        Largest hidden size.
+    states
+        Elements of state, all layers together.
+
+    Attributes
+    ----------
+    mode : In
+        `isa.Epilogue`; held while rows pass.
+    first : In(1)
+        First token of a text: the state is 0, whatever the memory holds.
+    state_base : In
+        Address of the layer's state.
+    early_row, valid, row, value, clamped : In
+        From `Rescaler`.
+    bound_write, bound_row, bound : In
+        Lower bounds, written into the buffer of f before f's rows come.
+    clear_energy : In(1)
+        Forgets the sum of squares of g.
+    x_element : In
+        x at the row that was `early_row` a cycle before.
+    x_write, x_row, x_value : Out
+        New element of x.
+    product_write, product_row, product : Out
+        g * silu(h) or silu(gate) * up.
+    g_energy : Out
+        Sum of squares of g since `clear_energy`.
+    saturations : Out(3)
+        Values clamped, to be counted in this cycle.
+    busy : In(1)
+        Rows pass; low gives the state memory to the ports below.
+    i_write, i_row, i_value, f_write, f_row, f_value, h_write, h_row, h_value : Out
+        New elements of the buffers and the state, as they are written.
+    state_address, state_write, state_write_value, state_value :
+        The state memory while no rows pass; `state_value` comes a cycle after the address.
+    """
+
+    latency = Mlgru.latency + Activation.latency + 2
+
+    def __init__(self, hidden: int, states: int) -> None:
+        self._hidden = hidden
+        self._states = states
+        super().__init__({
+            "mode": In(Mode),
+            "first": In(1),
+            "state_base": In(range(states)),
+            "early_row": In(COUNT_BITS),
+            "valid": In(1),
+            "row": In(COUNT_BITS),
+            "value": In(signed(VECTOR.bits)),
+            "clamped": In(2),
+            "bound_write": In(1),
+            "bound_row": In(COUNT_BITS),
+            "bound": In(GATE.bits),
+            "clear_energy": In(1),
+            "x_element": In(signed(VECTOR.bits)),
+            "x_write": Out(1),
+            "x_row": Out(COUNT_BITS),
+            "x_value": Out(signed(VECTOR.bits)),
+            "product_write": Out(1),
+            "product_row": Out(COUNT_BITS),
+            "product": Out(signed(VECTOR.bits)),
+            "g_energy": Out(SQUARES_BITS),
+            "saturations": Out(3),
+            "busy": In(1),
+            "state_address": In(range(states)),
+            "state_write": In(1),
+            "state_write_value": In(signed(ACT.bits)),
+            "state_value": Out(signed(ACT.bits)),
+            **{
+                f"{name}_{port}": Out(shape)
+                for name in "ifh"
+                for port, shape in (("write", 1), ("row", COUNT_BITS), ("value", signed(ACT.bits)))
+            },
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.activation = activation = Activation()
+        m.submodules.mlgru = mlgru = Mlgru()
+        m.submodules.forget = forget = ForgetGate()
+        m.submodules.i_buffer = i_buffer = memory.Memory(shape=signed(ACT.bits), depth=self._hidden, init=[])
+        m.submodules.f_buffer = f_buffer = memory.Memory(shape=unsigned(GATE.bits), depth=self._hidden, init=[])
+        m.submodules.state = state = memory.Memory(shape=signed(ACT.bits), depth=self._states, init=[])
+        i_read, i_write = i_buffer.read_port(), i_buffer.write_port()
+        f_read, f_write = f_buffer.read_port(), f_buffer.write_port()
+        h_read, h_write = state.read_port(), state.write_port()
+
+        act = self.value[:ACT.bits].as_signed()
+        in_gru = self.mode == Mode.MLGRU
+        in_glu = self.mode == Mode.GLU
+
+        # g's path: the state first, then silu of it; everything else goes into the activation at once.
+        gru = delay(m, Cat(self.valid & in_gru, self.row), mlgru.latency, "gru")
+        g = delay(m, act, mlgru.latency, "g")[-1]
+        h_done, h_row = gru[-1][0], gru[-1][1:]
+        m.d.comb += [
+            i_read.addr.eq(self.early_row),
+            h_read.addr.eq(Mux(self.busy, self.state_base + self.early_row, self.state_address)),
+            self.state_value.eq(h_read.data),
+            mlgru.i.eq(i_read.data), mlgru.f.eq(f_read.data), mlgru.before.eq(Mux(self.first, 0, h_read.data)),
+            activation.valid.eq(Mux(in_gru, h_done, self.valid)),
+            activation.x.eq(Mux(in_gru, mlgru.h, act)),
+            activation.y.eq(Mux(in_gru, g, act)),
+            activation.row.eq(Mux(in_gru, h_row, self.row)),
+            h_write.en.eq(h_done | (self.state_write & ~self.busy)),
+            h_write.addr.eq(Mux(self.busy, self.state_base + h_row, self.state_address)),
+            h_write.data.eq(Mux(self.busy, mlgru.h, self.state_write_value)),
+        ]
+
+        # i and f are buffered.
+        gate_valid = activation.out_valid & (self.mode == Mode.GATE)
+        gates = delay(m, Cat(gate_valid, activation.out_row), forget.latency, "f")[-1]
+        m.d.comb += [
+            i_write.en.eq(activation.out_valid & (self.mode == Mode.SILU)),
+            i_write.addr.eq(activation.out_row),
+            i_write.data.eq(activation.silu),
+            f_read.addr.eq(Mux(in_gru, self.early_row, activation.early_row)),
+            forget.bound.eq(f_read.data), forget.gate.eq(activation.gate),
+            f_write.en.eq(self.bound_write | gates[0]),
+            f_write.addr.eq(Mux(self.bound_write, self.bound_row, gates[1:])),
+            f_write.data.eq(Mux(self.bound_write, self.bound, forget.f)),
+        ]
+
+        m.d.comb += [
+            self.i_write.eq(i_write.en), self.i_row.eq(activation.out_row), self.i_value.eq(activation.silu),
+            self.f_write.eq(gates[0]), self.f_row.eq(gates[1:]), self.f_value.eq(forget.f),
+            self.h_write.eq(h_done), self.h_row.eq(h_row), self.h_value.eq(mlgru.h),
+        ]
+
+        # Products: silu(h_j) meets g_j; silu(gate_j), one row earlier, meets up_j.
+        gate = Signal(signed(ACT.bits))
+        with m.If(activation.out_valid & ~activation.out_row[0]):
+            m.d.sync += gate.eq(activation.silu)
+        m.d.sync += [
+            self.product.eq(Mux(in_gru, activation.silu, gate) * activation.out_y),
+            self.product_row.eq(Mux(in_gru, activation.out_row, activation.out_row >> 1)),
+            self.product_write.eq(activation.out_valid & (in_gru | (in_glu & activation.out_row[0]))),
+        ]
+
+        square = Signal(2 * ACT.bits)
+        squaring = Signal()
+        m.d.sync += [square.eq(act * act), squaring.eq(self.valid & in_gru)]
+        with m.If(self.clear_energy):
+            m.d.sync += self.g_energy.eq(0)
+        with m.Elif(squaring):
+            m.d.sync += self.g_energy.eq(self.g_energy + square)
+
+        # x: replaced by the embedding, else added to.
+        embedding = self.mode == Mode.EMBED
+        total, overflow = clamp(Mux(embedding, 0, self.x_element) + self.value, VECTOR.bits)
+        into_x = self.valid & (embedding | (self.mode == Mode.RESIDUAL))
+        m.d.sync += [self.x_value.eq(total), self.x_row.eq(self.row), self.x_write.eq(into_x)]
+
+        difference_clamped = Signal()
+        m.d.comb += difference_clamped.eq(mlgru.clamped & squaring)
+        counted = self.valid & (self.mode != Mode.HEAD)
+        m.d.comb += self.saturations.eq(
+            (self.clamped[0] & counted) + (self.clamped[1] & counted) + (overflow & into_x) + difference_clamped
+        )
+        return m

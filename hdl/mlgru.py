@@ -1,0 +1,68 @@
+"""The MatMul-free gated linear recurrence, element by element."""
+
+from amaranth.hdl import C, Cat, Module, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..models.numerics import ACT, GATE
+from .arith import clamp, delay
+
+__all__ = ["ForgetGate", "Mlgru"]
+
+
+class ForgetGate(wiring.Component):
+    """`numerics.lower_bound_gate`: L + (1 - L) * gate. Latency: 2 cycles. Cost: a 15 x 15 bit multiplier."""
+
+    latency = 2
+
+    def __init__(self) -> None:
+        super().__init__({"bound": In(GATE.bits), "gate": In(GATE.bits), "f": Out(GATE.bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        product = Signal(2 * GATE.bits)
+        either = Signal(GATE.bits + 1)
+        m.d.sync += [product.eq(self.bound * self.gate), either.eq(self.bound + self.gate)]
+        f = Signal(GATE.bits + 1)
+        m.d.comb += f.eq(either - product[GATE.fraction:])
+        m.d.sync += self.f.eq(f[:-1] | f[-1].replicate(GATE.bits))
+        return m
+
+
+class Mlgru(wiring.Component):
+    """`numerics.mlgru`: h = i + f * (h_before - i).
+
+    Latency: `latency` cycles from i, f and h_before to h. Cost: a 16 x 16 bit multiplier.
+
+    Attributes
+    ----------
+    i, f, before : In
+        silu of i_proj in ACT, forget gate in GATE, the state in ACT.
+    h : Out
+        New state in ACT.
+    clamped : Out(1)
+        h_before - i did not fit in ACT; one cycle after the inputs.
+    """
+
+    latency = 3
+
+    def __init__(self) -> None:
+        super().__init__({
+            "i": In(signed(ACT.bits)),
+            "f": In(GATE.bits),
+            "before": In(signed(ACT.bits)),
+            "h": Out(signed(ACT.bits)),
+            "clamped": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        difference = Signal(signed(ACT.bits))
+        clipped, outside = clamp(self.before - self.i, ACT.bits)
+        f = Signal(GATE.bits)
+        m.d.sync += [difference.eq(clipped), self.clamped.eq(outside), f.eq(self.f)]
+        product = Signal(signed(ACT.bits + GATE.bits + 1))
+        m.d.sync += product.eq(difference * Cat(f, C(0, 1)).as_signed())
+        i = delay(m, self.i, 2, "i")[-1]
+        m.d.sync += self.h.eq(i + ((product + (1 << (GATE.fraction - 1))) >> GATE.fraction))
+        return m

@@ -1,0 +1,92 @@
+"""Turns a row's integer sum into an output: times a scale, rounded, clamped."""
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..models.numerics import ACT, NORMAL, SCALE, SUM, VECTOR
+from .arith import clamp, delay
+from .isa import COUNT_BITS
+
+__all__ = ["SHIFT_BITS", "Rescaler"]
+
+SHIFT_BITS = 6
+_LEFT = 8
+_FINE = 3
+
+
+class Rescaler(wiring.Component):
+    """`numerics.rescale`, a sum a cycle.
+
+    Latency: `latency` cycles from `valid` to `out_valid`. Cost: one 16 x 16 bit multiplier and a 40-bit shifter.
+
+    Attributes
+    ----------
+    valid, sum, row : In
+        A sum and the number of its row, which comes out with it.
+    mantissa : In
+        SCALE's mantissa, held while sums pass.
+    shift : In
+        8 - (exponent + fraction bits of the output), 0 to 63; held.
+    wide : In(1)
+        High for VECTOR, low for ACT; held.
+    early_row : Out
+        Row that comes out in the next cycle, for the address of a memory read.
+    out_valid, out_row, value : Out
+        The output, ACT sign-extended.
+    clamped : Out(2)
+        Two bits: the sum, and the output, did not fit.
+    """
+
+    latency = 5
+
+    def __init__(self) -> None:
+        super().__init__({
+            "valid": In(1),
+            "sum": In(signed(SUM.bits)),
+            "row": In(COUNT_BITS),
+            "mantissa": In(SCALE.bits),
+            "shift": In(SHIFT_BITS),
+            "wide": In(1),
+            "early_row": Out(COUNT_BITS),
+            "out_valid": Out(1),
+            "out_row": Out(COUNT_BITS),
+            "value": Out(signed(VECTOR.bits)),
+            "clamped": Out(2),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        stages = delay(m, Cat(self.valid, self.row), self.latency, "stage")
+        m.d.comb += [
+            self.early_row.eq(stages[-2][1:]), self.out_row.eq(stages[-1][1:]), self.out_valid.eq(stages[-1][0]),
+        ]
+
+        narrow = Signal(signed(NORMAL.bits))
+        too_wide = Signal()
+        clipped, outside = clamp(self.sum, NORMAL.bits)
+        m.d.sync += [narrow.eq(clipped), too_wide.eq(outside)]
+
+        product = Signal(signed(NORMAL.bits + SCALE.bits))
+        m.d.sync += product.eq(narrow * Cat(self.mantissa, C(0, 1)).as_signed())
+
+        # One fraction bit more than the output's is kept, and rounded away at the end.
+        shifted = Signal(signed(len(product) + _LEFT + 1))
+        coarse = Signal.like(shifted)
+        fine = Signal.like(shifted)
+        m.d.comb += shifted.eq(product << (_LEFT + 1))
+        m.d.sync += [
+            coarse.eq(shifted >> Cat(C(0, _FINE), self.shift[_FINE:])),
+            fine.eq(coarse >> self.shift[:_FINE]),
+        ]
+        rounded = Signal(signed(len(fine)))
+        m.d.comb += rounded.eq((fine + 1) >> 1)
+        vector, outside_vector = clamp(rounded, VECTOR.bits)
+        act, outside_act = clamp(rounded, ACT.bits)
+        late = delay(m, too_wide, 3, "too_wide")[-1]
+        m.d.sync += [
+            self.value.eq(Mux(self.wide, vector, act)),
+            self.clamped.eq(Cat(late, Mux(self.wide, outside_vector, outside_act))),
+        ]
+        return m
+

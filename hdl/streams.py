@@ -1,0 +1,93 @@
+"""Takes numbers out of weight beats, one a cycle."""
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa import COUNT_BITS
+
+__all__ = ["HEADER_BITS", "Unpacker"]
+
+HEADER_BITS = 64
+
+
+class Unpacker(wiring.Component):
+    """Beats in, vectors of 16-bit elements out: int16, or int8 with its sign extended; and headers, kept whole.
+
+    Latency: 1 cycle. One element a cycle, without a bubble between beats; what is left of a vector's last beat is dropped.
+    Cost: a register as wide as a beat.
+
+    Parameters
+    ----------
+    beat_bits
+        Width of a beat, a multiple of 64.
+
+    Attributes
+    ----------
+    beats : In(stream)
+        Beats, the first element in the low bits.
+    elements : Out(stream)
+        Elements as 16-bit two's complement.
+    start : In(1)
+        Begins a vector of `count` elements, int8 if `bytes` is high, else int16; the one before must have ended.
+    take_header : In(1)
+        The next beat's first 64 bits become `header`; held until `header_taken`. Not during a vector.
+    header, header_taken : Out
+        The last header; high in the cycle in which one is taken.
+
+    Raises
+    ------
+    ValueError
+        If `beat_bits` is no multiple of 64.
+    """
+
+    def __init__(self, beat_bits: int) -> None:
+        if beat_bits <= 0 or beat_bits % HEADER_BITS:
+            raise ValueError(f"a beat must be a multiple of {HEADER_BITS} bits wide, not {beat_bits}")
+        self._beat_bits = beat_bits
+        super().__init__({
+            "beats": In(stream.Signature(unsigned(beat_bits))),
+            "elements": Out(stream.Signature(unsigned(16))),
+            "start": In(1),
+            "count": In(COUNT_BITS),
+            "bytes": In(1),
+            "take_header": In(1),
+            "header": Out(HEADER_BITS),
+            "header_taken": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        lanes = self._beat_bits // 8
+        held = Signal(self._beat_bits)
+        left = Signal(range(lanes + 1))
+        wanted = Signal(COUNT_BITS)
+        narrow = Signal()
+        step = Signal()
+        with m.If(narrow):
+            m.d.comb += self.elements.payload.eq(held[:8].as_signed())
+        with m.Else():
+            m.d.comb += self.elements.payload.eq(held[:16])
+        m.d.comb += [
+            self.elements.valid.eq(left != 0),
+            step.eq(self.elements.valid & self.elements.ready),
+            self.beats.ready.eq(
+                self.take_header | ((left == 0) & (wanted != 0)) | ((left == 1) & step & (wanted > 1))
+            ),
+            self.header_taken.eq(self.take_header & self.beats.valid),
+        ]
+        with m.If(step):
+            m.d.sync += [held.eq(held >> 16), left.eq(left - 1), wanted.eq(wanted - 1)]
+            with m.If(narrow):
+                m.d.sync += held.eq(held >> 8)
+        with m.If(self.header_taken):
+            m.d.sync += self.header.eq(self.beats.payload)
+        with m.Elif(self.beats.valid & self.beats.ready):
+            m.d.sync += [held.eq(self.beats.payload), left.eq(lanes // 2)]
+            with m.If(narrow):
+                m.d.sync += left.eq(lanes)
+        with m.If(step & (wanted == 1)):
+            m.d.sync += left.eq(0)
+        with m.If(self.start):
+            m.d.sync += [wanted.eq(self.count), narrow.eq(self.bytes)]
+        return m
