@@ -156,7 +156,7 @@ def test_a_layout_comes_back_from_its_fields_and_has_a_digest_of_its_own() -> No
 
 
 def test_the_map_of_a_small_model_is_this() -> None:
-    # In beats of 8 bytes: d = 41 takes two column blocks of 40, 6 beats of int8, 11 of int16; I = 9 one, 2 and 3.
+    # In beats of 8 bytes, d = 41 takes two column blocks, 6 beats of int8, 11 of int16; I = 9 one, 2 and 3.
     memory = MemoryMap(config_of(d=41, wide=9, vocabulary=10, layers=2), Layout(8, 122))
     assert memory.embedding_stride == 1 + 6
     assert memory.layer_base == 10 * 7
