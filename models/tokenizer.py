@@ -6,6 +6,7 @@ lacks, how text is printed while it is generated, and how a tokenizer travels in
 """
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -37,6 +38,7 @@ class Tokenizer(ABC):
     kind: ClassVar[str]
     prefix: tuple[int, ...]
     _unknown: int | None  # what the library puts in place of characters that the vocabulary lacks
+    _names: str = "(?!)"  # pattern of the special tokens that a text may call by their names; here none
 
     @property
     @abstractmethod
@@ -52,8 +54,8 @@ class Tokenizer(ABC):
         """Return the number of a token given as the vocabulary writes it, e.g. ``</s>``."""
 
     @abstractmethod
-    def _tokens(self, text: str) -> list[int] | None:
-        """Return the tokens of a text alone, None where the library gives up on a character."""
+    def _tokens(self, text: str) -> list[int]:
+        """Return the tokens of a text alone; LookupError where the library gives up on a character."""
 
     @property
     @abstractmethod
@@ -69,21 +71,30 @@ class Tokenizer(ABC):
             If the vocabulary lacks a character, and the tokenizer's own normalizer does not map it to others;
             positions count from 0.
         """
-        tokens = self._tokens(text)
-        if self._incomplete(tokens):
-            lacking = {each for each in set(text) if self._incomplete(self._tokens(each))}
-            for position, character in enumerate(text):
-                if character in lacking:
+        tokens = self._checked(text)
+        if tokens is None:
+            lacking = {each for each in set(text) if self._checked(each) is None}
+            for match in re.finditer(f"({self._names})|.", text, re.DOTALL):
+                character = match[0]
+                if match[1] is None and character in lacking:
                     raise TritforgeError(
-                        f"character {character!r} (U+{ord(character):04X}) at position {position}"
+                        f"character {character!r} (U+{ord(character):04X}) at position {match.start()}"
                         " is not in the model's vocabulary"
                     )
-        if tokens is None:
-            raise TritforgeError("the text cannot be written with the model's vocabulary")
+            try:
+                tokens = self._tokens(text)  # the token for the unknown was called by its name
+            except LookupError:
+                raise TritforgeError("the text cannot be written in the model's vocabulary") from None
         return [*self.prefix, *tokens]
 
-    def _incomplete(self, tokens: list[int] | None) -> bool:
-        return tokens is None or self._unknown in tokens
+    def _checked(self, text: str) -> list[int] | None:
+        """Return the tokens of a text alone, None if one of them may stand for something unknown."""
+        try:
+            text.encode()  # half of a surrogate pair fails here; the libraries report it in several ways
+            tokens = self._tokens(text)
+        except (UnicodeEncodeError, LookupError):
+            return None
+        return None if self._unknown in tokens else tokens
 
     def stream(self) -> "TextStream":
         """Return a decoder that takes one token at a time."""
@@ -158,12 +169,14 @@ class _JsonTokenizer(Tokenizer):
         model = json.loads(self.library.to_str())["model"]
         name = model.get("unk_token")
         self._unknown = model.get("unk_id") if name is None else self.library.token_to_id(name)
+        added = self.library.get_added_tokens_decoder().values()
+        self._names = "|".join(re.escape(token.content) for token in added) or "(?!)"
         self.prefix = self._opening()
 
     def _opening(self) -> tuple[int, ...]:
         """Find the tokens that the file's post-processor puts before a text."""
         for text in self.library.get_vocab():
-            if self._tokens(text):
+            if self._checked(text):
                 encoding = self.library.encode(text)
                 return tuple(encoding.ids[: encoding.sequence_ids.index(0)])
         return ()
@@ -178,11 +191,11 @@ class _JsonTokenizer(Tokenizer):
     def token_id(self, name: str) -> int | None:
         return self.library.token_to_id(name)
 
-    def _tokens(self, text: str) -> list[int] | None:
+    def _tokens(self, text: str) -> list[int]:
         try:
             return self.library.encode(text, add_special_tokens=False).ids
-        except Exception:  # nothing narrower is raised where a model has no token for the unknown
-            return None
+        except Exception as error:  # nothing narrower is raised by a model without a token for the unknown
+            raise LookupError from error
 
     @property
     def _payload(self) -> bytes:
@@ -219,11 +232,8 @@ class _SentencePiece(Tokenizer):
         token = int(self.library.piece_to_id(name))
         return token if self.library.id_to_piece(token) == name else None  # the library says unknown instead
 
-    def _tokens(self, text: str) -> list[int] | None:
-        try:
-            return list(self.library.encode(text))
-        except UnicodeEncodeError:  # half of a surrogate pair
-            return None
+    def _tokens(self, text: str) -> list[int]:
+        return list(self.library.encode(text))
 
     @property
     def _payload(self) -> bytes:
