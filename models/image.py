@@ -731,8 +731,8 @@ def size_report(config: ModelConfig, layout: Layout) -> dict[str, Any]:
         ``comparisons``: name, float16_bytes, bytes (ours), ratio, and passes_10x, whether it reaches the
         factor of 10 that the paper states (arXiv 2406.02528, abstract); for the ternary weights alone, and
         for a float16 transformer with its KV cache at 2,048, 4,096 and 8,192 tokens. That transformer has as
-        many numbers in matrices and embedding, as many layers and the same width; a token's cache is a key and
-        a value of that width in each layer.
+        many numbers in matrices and embedding, as many layers and the same width; a token's cache is a key
+        and a value of that width in each layer.
     """
     memory = MemoryMap(config, layout)
     d, layers = config.hidden_size, config.num_hidden_layers

@@ -344,8 +344,8 @@ def test_the_output_scale_is_exact_where_all_is_a_power_of_two() -> None:
 
 
 def test_sigmoid_is_within_6_steps_everywhere() -> None:
-    # Between knots a chord is off by at most max|sigmoid''| / 8 / 16**2, 1.54 steps; rounding and truncation add to
-    # it and, for negative x, taking ~x for -x: an ACT step, with the slope of 1/4 up to 4 GATE steps.
+    # Between knots a chord is off by at most max|sigmoid''| / 8 / 16**2, 1.54 steps; rounding and truncation
+    # add to it and, for negative x, taking ~x for -x: an ACT step, with the slope of 1/4 up to 4 GATE steps.
     errors = sigmoid_errors()
     assert len(errors) == 65536
     assert np.abs(errors[ALL_ACT >= 0]).max() <= 1.54 + 0.5 + 1
