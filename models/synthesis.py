@@ -1,13 +1,11 @@
 """Random checkpoints of any size, written as a stream: for tests, benchmarks and size studies."""
 
 import json
-import os
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from .checkpoint import CONFIG, INDEX, WEIGHTS, tensor_shapes
 from .config import ModelConfig
 from .errors import TritforgeError
+from .files import replacing
 
 __all__ = ["DType", "synthesise"]
 
@@ -80,7 +79,7 @@ def synthesise(
     seeds = dict(zip(shapes, np.random.SeedSequence(seed).spawn(len(shapes)), strict=True))
     done = 0
     for file, names in zip(files, shards, strict=True):
-        with _replacing(directory / file) as stream:
+        with replacing(directory / file) as stream:
             stream.write(_header(names, shapes, sizes, kind))
             for name in names:
                 values = _draw(name, shapes[name], np.random.default_rng(seeds[name]))
@@ -91,10 +90,10 @@ def synthesise(
     if len(shards) > 1:
         weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        with _replacing(directory / INDEX) as stream:
+        with replacing(directory / INDEX) as stream:
             stream.write(_json(index))
     # Last, so that an interrupted run leaves no directory that looks like a checkpoint.
-    with _replacing(directory / CONFIG) as stream:
+    with replacing(directory / CONFIG) as stream:
         stream.write(_json({**config.to_dict(), "torch_dtype": dtype}))
 
 
@@ -150,15 +149,3 @@ def _stored(values: NDArray[np.float32], dtype: DType) -> bytes:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, indent=2, sort_keys=True).encode() + b"\n"
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`, which it replaces when all is written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
