@@ -87,7 +87,8 @@ def test_verilog_is_the_same_in_every_run_and_names_no_files() -> None:
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", program]
-        assert subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout == here
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        assert done.stdout == here
     assert "test_build" not in here
     assert "src =" not in here
 
