@@ -20,7 +20,7 @@ from .sequencer import REQUEST, Sequencer
 from .store import VectorStore
 from .streams import Unpacker
 
-__all__ = ["Accelerator", "PROBE", "SETTINGS", "STATUS"]
+__all__ = ["Accelerator", "PROBE", "PROBES", "SETTINGS", "STATUS"]
 
 SETTINGS = StructLayout({
     "new_tokens": unsigned(COUNT_BITS),
@@ -28,16 +28,17 @@ SETTINGS = StructLayout({
     "stops_enabled": unsigned(STOPS),
     "sample": unsigned(1),
     "emit_raw": unsigned(1),
+    "halt": unsigned(1),
     "temperature_mantissa": unsigned(SCALE.bits),
     "temperature_exponent": signed(EXPONENT_BITS),
     "seed": unsigned(32),
 })
-"""Run settings; `temperature` is the SCALE of 1 / temperature, used if `sample` is set."""
+"""Run settings; `temperature` is the SCALE of 1 / temperature, used if `sample` is set; `halt` ends a generation at its
+next token."""
 
 STATUS = StructLayout({
     "running": unsigned(1),
     "opcode": unsigned(4),
-    "layer": unsigned(COUNT_BITS),
     "waits_for_request": unsigned(1),
     "waits_for_beats": unsigned(1),
     "waits_for_tables": unsigned(1),
@@ -47,15 +48,12 @@ STATUS = StructLayout({
 })
 """What the accelerator does and what it waits for."""
 
-PROBE = StructLayout({
-    "x": unsigned(1), "x_row": unsigned(COUNT_BITS), "x_value": signed(VECTOR.bits),
-    "product": unsigned(1), "product_row": unsigned(COUNT_BITS), "product_value": signed(VECTOR.bits),
-    "h": unsigned(1), "h_row": unsigned(COUNT_BITS), "h_value": signed(ACT.bits),
-    "i": unsigned(1), "i_row": unsigned(COUNT_BITS), "i_value": signed(ACT.bits),
-    "f": unsigned(1), "f_row": unsigned(COUNT_BITS), "f_value": unsigned(ACT.bits),
-    "g": unsigned(1), "g_row": unsigned(COUNT_BITS), "g_value": signed(ACT.bits),
-    "mode": unsigned(4),
-})
+PROBES = ("x", "product", "h", "i", "f", "g")
+"""Units whose elements `PROBE` shows: new x, new products, new states, buffered i and f, g."""
+
+PROBE = ArrayLayout(
+    StructLayout({"valid": 1, "mode": 7, "row": unsigned(24), "value": signed(VECTOR.bits)}), len(PROBES)
+)
 """Every element that leaves a unit, for comparison with the golden model; unused, it costs nothing."""
 
 
@@ -80,8 +78,8 @@ class Accelerator(wiring.Component):
         Waits for a token.
     cycles, saturations : Out
         Cycles not idle, and values clamped, since reset.
-    status, probe : Out
-        `STATUS` and `PROBE`.
+    layer, status, probe : Out
+        Current layer, `STATUS` and `PROBE`.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -106,6 +104,7 @@ class Accelerator(wiring.Component):
             "idle": Out(1),
             "cycles": Out(48),
             "saturations": Out(32),
+            "layer": Out(COUNT_BITS),
             "status": Out(STATUS),
             "probe": Out(PROBE),
         })
@@ -147,6 +146,7 @@ class Accelerator(wiring.Component):
             conductor.new_tokens.eq(settings.new_tokens),
             conductor.stops.eq(settings.stops),
             conductor.stops_enabled.eq(settings.stops_enabled),
+            conductor.halt.eq(settings.halt),
             conductor.set_position.eq(self.set_position), conductor.new_position.eq(self.new_position),
             self.position.eq(conductor.position),
             sequencer.start.eq(conductor.start), sequencer.token.eq(conductor.token),
@@ -315,7 +315,7 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             self.status.running.eq(sequencer.running),
             self.status.opcode.eq(opcode),
-            self.status.layer.eq(sequencer.layer),
+            self.layer.eq(sequencer.layer),
             self.status.waits_for_request.eq(self.request.valid & ~self.request.ready),
             self.status.waits_for_beats.eq(self.beats.ready & ~self.beats.valid),
             self.status.waits_for_tables.eq(matmul.filling),
@@ -323,16 +323,15 @@ class Accelerator(wiring.Component):
             self.status.waits_for_raw.eq(self.raw.valid & ~self.raw.ready),
             self.status.waits_for_result.eq(self.results.valid & ~self.results.ready),
         ]
-        probe = self.probe
-        m.d.comb += [
-            probe.mode.eq(mode),
-            probe.x.eq(x.write), probe.x_row.eq(epilogue.x_row), probe.x_value.eq(epilogue.x_value),
-            probe.product.eq(product.write), probe.product_row.eq(epilogue.product_row),
-            probe.product_value.eq(epilogue.product),
-            probe.h.eq(epilogue.h_write), probe.h_row.eq(epilogue.h_row), probe.h_value.eq(epilogue.h_value),
-            probe.i.eq(epilogue.i_write), probe.i_row.eq(epilogue.i_row), probe.i_value.eq(epilogue.i_value),
-            probe.f.eq(epilogue.f_write), probe.f_row.eq(epilogue.f_row), probe.f_value.eq(epilogue.f_value),
-            probe.g.eq(rescaler.out_valid & (mode == Mode.MLGRU)), probe.g_row.eq(rescaler.out_row),
-            probe.g_value.eq(rescaler.value[:ACT.bits].as_signed()),
-        ]
+        leaving = {
+            "x": (x.write, epilogue.x_row, epilogue.x_value),
+            "product": (product.write, epilogue.product_row, epilogue.product),
+            "h": (epilogue.h_write, epilogue.h_row, epilogue.h_value),
+            "i": (epilogue.i_write, epilogue.i_row, epilogue.i_value),
+            "f": (epilogue.f_write, epilogue.f_row, epilogue.f_value),
+            "g": (rescaler.out_valid & (mode == Mode.MLGRU), rescaler.out_row, rescaler.value),
+        }
+        for probe, unit in zip(self.probe, PROBES, strict=True):
+            valid, row, value = leaving[unit]
+            m.d.comb += [probe.valid.eq(valid), probe.mode.eq(mode), probe.row.eq(row), probe.value.eq(value)]
         return m

@@ -33,8 +33,8 @@ class Conductor(wiring.Component):
     ----------
     tokens : In(stream), results : Out(stream)
         See `TOKEN` and `RESULT`.
-    new_tokens, stops, stops_enabled : In
-        When to stop generating.
+    new_tokens, stops, stops_enabled, halt : In
+        When to stop generating; `halt` stops at once.
     set_position, new_position : In
         Moves to a position while `idle`; 0 begins a text, with zero state.
     position : Out
@@ -52,6 +52,7 @@ class Conductor(wiring.Component):
             "new_tokens": In(COUNT_BITS),
             "stops": In(ArrayLayout(unsigned(COUNT_BITS), STOPS)),
             "stops_enabled": In(STOPS),
+            "halt": In(1),
             "set_position": In(1),
             "new_position": In(32),
             "position": Out(32),
@@ -69,7 +70,7 @@ class Conductor(wiring.Component):
         m = Module()
         left = Signal(COUNT_BITS)
         stopped = Signal()
-        m.d.comb += stopped.eq(left <= 1)
+        m.d.comb += stopped.eq((left <= 1) | self.halt)
         for k in range(STOPS):
             with m.If(self.stops_enabled[k] & (self.stops[k] == self.chosen)):
                 m.d.comb += stopped.eq(1)

@@ -15,7 +15,7 @@ from ..models.image import Layout, MemoryMap
 from ..models.trits import TRITS_PER_BYTE
 from .isa import COUNT_BITS, WORD_BITS, WORDS
 
-__all__ = ["AcceleratorConfig", "presets", "smallest_fit"]
+__all__ = ["AcceleratorConfig", "presets"]
 
 _PRESETS = Path(__file__).parent / "presets"
 _MOST = (1 << COUNT_BITS) - 1
@@ -124,6 +124,21 @@ class AcceleratorConfig:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, TritforgeError) as error:
             raise TritforgeError(f"{path}: {error}") from None
 
+    @classmethod
+    def smallest_fit(cls, model: ModelConfig) -> AcceleratorConfig:
+        """The smallest preset that a model fits.
+
+        Raises
+        ------
+        TritforgeError
+            If even the largest is too small.
+        """
+        configs = [cls.load(name) for name in presets()]
+        for config in configs:
+            if not config.misfits(model):
+                return config
+        raise TritforgeError(f"no preset holds the model; {configs[-1].name} lacks: {'; '.join(configs[-1].misfits(model))}")
+
     def to_toml(self) -> str:
         """The configuration as a TOML file that `load` reads back."""
         values = self.to_dict()
@@ -166,19 +181,3 @@ def presets() -> list[str]:
 def _size(name: str) -> tuple[int, int]:
     values = tomllib.loads((_PRESETS / f"{name}.toml").read_text(encoding="utf-8"))
     return values["layout"]["tables"], values["hidden"]
-
-
-def smallest_fit(model: ModelConfig) -> AcceleratorConfig:
-    """The smallest preset that a model fits.
-
-    Raises
-    ------
-    TritforgeError
-        If none holds it.
-    """
-    configs = [AcceleratorConfig.load(name) for name in presets()]
-    for config in configs:
-        if not config.misfits(model):
-            return config
-    configs[-1].check_fit(model)
-    raise AssertionError("unreachable: the last preset has misfits")

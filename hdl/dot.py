@@ -104,7 +104,7 @@ class TableFiller(wiring.Component):
                     m.d.sync += self.values[t].eq(0)
                 with m.Else():
                     # value +- a as one adder: a inverted, and the missing one as its carry-in.
-                    inverted = activation ^ (~adding_up).replicate(INT8.bits)
+                    inverted = activation.as_unsigned() ^ (~adding_up).replicate(INT8.bits)
                     total = Cat(C(1, 1), self.values[t]).as_signed() + Cat(
                         ~adding_up, inverted
                     ).as_signed()

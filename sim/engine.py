@@ -1,0 +1,326 @@
+"""The ``rtl`` engine: a model on the simulated accelerator."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from amaranth.lib.data import Const
+from numpy.typing import ArrayLike, NDArray
+
+from ..hdl.accelerator import SETTINGS, STATUS, Accelerator
+from ..hdl.compiler import compile_program
+from ..hdl.conductor import RESULT, STOPS
+from ..hdl.config import AcceleratorConfig
+from ..hdl.isa import Opcode
+from ..models.engine import Numbers, State, Timing, checked_tokens
+from ..models.errors import TritforgeError
+from ..models.image import Image
+from ..models.numerics import to_scale
+from ..models.quantise import trit_count
+from .build import build_model
+from .verilog import to_verilog
+
+__all__ = ["EVENT", "RtlEngine", "accelerator_verilog", "compiled_accelerator"]
+
+EVENT = np.dtype([
+    ("cycle", "<u8"), ("flags", "u1"), ("row", "<u2"), ("row_high", "u1"), ("value", "<i4"), ("lane", "<u4"), ("layer", "<u4"),
+])
+"""One element that left a unit: cycle, `PROBE` (bit 0 of flags valid, the rest the epilogue's mode), unit, layer."""
+
+_WAITS, _RESULT, _STUCK, _OUT_OF_RANGE = range(4)
+_RUNNER = Path(__file__).with_name("runner.cpp")
+_PATIENCE = 1_000_000
+
+
+@lru_cache(maxsize=4)
+def accelerator_verilog(config: AcceleratorConfig) -> str:
+    """Verilog of an accelerator; its top module is ``accelerator``."""
+    return to_verilog(Accelerator(config), "accelerator")
+
+
+def compiled_accelerator(config: AcceleratorConfig) -> Path:
+    """Shared library of an accelerator and the loop that drives it, compiled once on a machine.
+
+    Raises
+    ------
+    ToolError
+        If there is no C++ compiler, or a tool stops with an error.
+    """
+    return build_model(accelerator_verilog(config), "accelerator", _RUNNER)
+
+
+def _library(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    pointer, u32, u64, data = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
+    for name, result, arguments in (
+        ("new", pointer, [data, u64, u64]),
+        ("free", None, [pointer]),
+        ("reset", None, [pointer]),
+        ("program", None, [pointer, data, u32]),
+        ("settings", None, [pointer, ctypes.c_char_p, u32]),
+        ("memory", None, [pointer, u32, u32, u64]),
+        ("trace", None, [pointer, ctypes.c_int]),
+        ("write_state", None, [pointer, data, u32, u32]),
+        ("read_state", u32, [pointer, data, u32]),
+        ("push", None, [pointer, data, u32]),
+        ("run", ctypes.c_int, [pointer]),
+        ("accept", None, [pointer]),
+        ("result", u64, [pointer]),
+        ("cycles", u64, [pointer]),
+        ("saturations", u64, [pointer]),
+        ("pending", u64, [pointer]),
+        ("status", u64, [pointer]),
+        ("raw_count", u64, [pointer]),
+        ("take_raw", None, [pointer, data]),
+        ("event_count", u64, [pointer]),
+        ("take_events", None, [pointer, data]),
+    ):
+        function = getattr(library, f"tritforge_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class RtlEngine:
+    """The accelerator in compiled simulation; an `Engine` with the golden model's numbers.
+
+    Parameters
+    ----------
+    image
+        The model, laid out for the accelerator.
+    config
+        The accelerator.
+    stall_rate
+        Share of cycles in which the weight memory has no beat, 0 up to 1.
+    patience
+        Cycles without progress after which a run ends with an error.
+
+    Raises
+    ------
+    TritforgeError
+        If the model does not fit the accelerator, or the image has another layout.
+    """
+
+    name = "rtl"
+    _numbers: Numbers = "integer"
+
+    def __init__(
+        self, image: Image, config: AcceleratorConfig, *, stall_rate: float = 0.0, patience: int = _PATIENCE
+    ) -> None:
+        self.config = image.config
+        self.accelerator = config
+        self._image = image
+        program = compile_program(image.config, config)
+        if image.layout != config.layout:
+            raise TritforgeError(
+                f"the image is laid out for {image.layout.lanes} lanes and row blocks of {image.layout.row_block};"
+                f" the accelerator {config.name} has {config.layout.lanes} and {config.layout.row_block}"
+            )
+        self._library = _library(compiled_accelerator(config))
+        memory = np.ascontiguousarray(image.memory)
+        self._memory = memory  # the runner reads it
+        self._handle = self._library.tritforge_new(memory.ctypes.data, *memory.shape)
+        words = np.array(program.words(), np.uint16)
+        self._library.tritforge_program(self._handle, words.ctypes.data, len(words))
+        self._library.tritforge_memory(self._handle, int(stall_rate * 0xFFFFFFFF), 1, patience)
+        self._traced = False
+        self.cycles = 0
+        self.reset()
+
+    def __del__(self) -> None:
+        if handle := self.__dict__.pop("_handle", None):
+            self._library.tritforge_free(handle)
+
+    def reset(self, state: State | None = None) -> None:
+        """See `Engine`."""
+        shape = (self.config.num_hidden_layers, self.config.hidden_size)
+        if state is None:
+            state = State(np.zeros(shape, np.int16), 0, None, "", self._numbers)
+        else:
+            state.check(self.config, self._image.digest, self._numbers)
+        if state.position >= 1 << 32:
+            raise TritforgeError(f"the state stands at position {state.position}; the accelerator counts to {(1 << 32) - 1}")
+        h = np.ascontiguousarray(state.h, np.int16)
+        self._library.tritforge_reset(self._handle)
+        self._library.tritforge_write_state(self._handle, h.ctypes.data, h.size, state.position)
+        self._position, self._next = state.position, state.next_token
+        self.timing = Timing()
+        self.cycles = 0
+
+    @property
+    def saturations(self) -> int:
+        """See `Engine`."""
+        return int(self._library.tritforge_saturations(self._handle))
+
+    def state(self) -> State:
+        """See `Engine`."""
+        h = np.zeros((self.config.num_hidden_layers, self.config.hidden_size), np.int16)
+        position = int(self._library.tritforge_read_state(self._handle, h.ctypes.data, h.size))
+        if position == 0:
+            h[:] = 0  # the memory still holds the text before
+        return State(h, position, self._next, self._image.digest, self._numbers)
+
+    def logits(self, tokens: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """See `Engine`."""
+        ids = checked_tokens(tokens, self.config.vocab_size)
+        self._settings(emit_raw=1)
+        sums = np.zeros((len(ids), self.config.vocab_size), np.int32)
+        scales = np.zeros(len(ids))
+        for t, token in enumerate(ids):
+            result = self._one(int(token))
+            scales[t] = np.ldexp(float(result.mantissa), int(result.exponent))
+            raw = np.zeros(self.config.vocab_size, np.uint64)
+            count = int(self._library.tritforge_raw_count(self._handle))
+            if count != len(raw):
+                raise TritforgeError(f"the accelerator sent {count} raw logits of {len(raw)}")
+            self._library.tritforge_take_raw(self._handle, raw.ctypes.data)
+            sums[t] = ((raw & 0xFFFFFF).astype(np.int32) << 8) >> 8
+        return sums, scales
+
+    def generate(
+        self,
+        prompt: Sequence[int],
+        max_new: int,
+        *,
+        temperature: float | None = None,
+        seed: int = 0,
+        stop: frozenset[int] = frozenset(),
+    ) -> Iterator[int]:
+        """See `Engine`. The accelerator itself consumes what it chose, until it has chosen enough or a stop token."""
+        pending = [] if self._next is None else [self._next]
+        tokens = checked_tokens([*pending, *prompt], self.config.vocab_size)
+        if not tokens.size:
+            raise TritforgeError("the prompt is empty; a text begins with at least one token")
+        if len(stop) > STOPS:
+            raise TritforgeError(f"{len(stop)} stop tokens are more than the {STOPS} that the accelerator compares with")
+        return self._tokens(tokens, max_new, temperature, seed, sorted(stop))
+
+    @property
+    def cycles_per_token(self) -> float:
+        """Simulated cycles for each token of the latest generation."""
+        return self.cycles / self.timing.generated_tokens if self.timing.generated_tokens else 0.0
+
+    @property
+    def lane_use(self) -> float:
+        """Share of the lanes' cycles of the latest generation that multiplied a weight of the model, padding not counted."""
+        cycles = self.accelerator.layout.lanes * self.cycles
+        return trit_count(self.config) * self.timing.generated_tokens / cycles if cycles else 0.0
+
+    def trace(self, on: bool) -> None:
+        """Record every element that leaves a unit, for `take_events`."""
+        self._library.tritforge_trace(self._handle, int(on))
+
+    def take_events(self) -> NDArray[Any]:
+        """What was recorded since the last call: (n,) of `EVENT`, in order; lanes are numbered as `PROBES`."""
+        events = np.zeros(int(self._library.tritforge_event_count(self._handle)), EVENT)
+        self._library.tritforge_take_events(self._handle, events.ctypes.data)
+        return events
+
+    def _tokens(
+        self, prompt: NDArray[np.int64], max_new: int, temperature: float | None, seed: int, stop: list[int]
+    ) -> Iterator[int]:
+        timing = self.timing = Timing(prompt_tokens=len(prompt) - 1)
+        self.cycles = 0
+        start = perf_counter()
+        for token in prompt[:-1]:
+            self._next = None
+            self._push(int(token))
+            self._run(_WAITS)
+        timing.prompt_seconds = perf_counter() - start
+        self._next = int(prompt[-1])
+        if max_new < 1:
+            return
+        mantissa, exponent = (0, 0) if temperature is None else to_scale(1 / temperature)
+        settings: dict[str, Any] = {
+            "new_tokens": min(max_new, 0xFFFF),
+            "stops": stop + [0] * (STOPS - len(stop)), "stops_enabled": (1 << len(stop)) - 1,
+            "sample": temperature is not None, "temperature_mantissa": mantissa, "temperature_exponent": exponent,
+            "seed": seed & 0xFFFFFFFF,
+        }
+        first = self._cycles()
+        while True:
+            # A generation longer than the accelerator's counter is asked for in several parts.
+            settings["new_tokens"] = min(max_new - timing.generated_tokens, 0xFFFF)
+            self._settings(**settings)
+            self._push(self._next, logits=1, generate=1)
+            last = False
+            try:
+                while not last:
+                    start = perf_counter()
+                    self._run(_RESULT)
+                    result = self._result()
+                    last = bool(result.last)
+                    seconds = perf_counter() - start
+                    self.cycles = self._cycles() - first
+                    self._next = int(result.token)
+                    if not timing.generated_tokens:
+                        timing.prompt_tokens += 1
+                        timing.prompt_seconds += seconds
+                    timing.generated_tokens += 1
+                    timing.generate_seconds += seconds
+                    if last:
+                        self._library.tritforge_accept(self._handle)
+                    yield self._next
+                    if not last:
+                        self._library.tritforge_accept(self._handle)
+            finally:
+                if not last:  # the reader went away: the accelerator must not consume what it chose
+                    self._settings(**{**settings, "halt": 1})
+                    self._library.tritforge_accept(self._handle)
+            if self._next in stop or timing.generated_tokens >= max_new:
+                return
+
+    def _one(self, token: int) -> Any:
+        self._next = None
+        self._push(token, logits=1)
+        self._run(_RESULT)
+        result = self._result()
+        self._library.tritforge_accept(self._handle)
+        return result
+
+    def _push(self, token: int, logits: int = 0, generate: int = 0) -> None:
+        word = ctypes.c_uint32(token | logits << 16 | generate << 17)
+        self._library.tritforge_push(self._handle, ctypes.byref(word), 1)
+
+    def _run(self, expected: int) -> None:
+        stopped = self._library.tritforge_run(self._handle)
+        if stopped == expected:
+            return
+        if stopped == _OUT_OF_RANGE:
+            pending = int(self._library.tritforge_pending(self._handle))
+            raise TritforgeError(
+                f"the accelerator asked for {pending >> 32} weight beats from {pending & 0xFFFFFFFF};"
+                f" the image has {len(self._memory)}"
+            )
+        raise TritforgeError(f"the accelerator has stopped: {self._who_waits()}")
+
+    def _who_waits(self) -> str:
+        status: Any = Const(STATUS, int(self._library.tritforge_status(self._handle)))
+        names = {
+            "waits_for_request": "the sequencer waits for the memory to take its request",
+            "waits_for_beats": "the datapath waits for weight beats from the memory",
+            "waits_for_tables": "the matrix unit waits for its tables to be filled",
+            "waits_for_scale": "the matrix unit waits for its output scale",
+            "waits_for_raw": "the head waits for the host to take a raw logit",
+            "waits_for_result": "the conductor waits for the host to take a result",
+        }
+        waits = [text for name, text in names.items() if getattr(status, name)]
+        opcode = int(status.opcode)
+        what = Opcode(opcode).name if opcode in list(Opcode) else f"opcode {opcode}"
+        return f"in {what}, {'; '.join(waits) or 'no unit says what it waits for'}"
+
+    def _result(self) -> Any:
+        return Const(RESULT, int(self._library.tritforge_result(self._handle)))
+
+    def _cycles(self) -> int:
+        return int(self._library.tritforge_cycles(self._handle))
+
+    def _settings(self, **values: Any) -> None:
+        bits = SETTINGS.const(values).as_value().value
+        packed = int(bits).to_bytes(-(-SETTINGS.size // 32) * 4, "little")
+        self._library.tritforge_settings(self._handle, packed, len(packed))

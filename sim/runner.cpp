@@ -1,0 +1,248 @@
+// Drives a compiled accelerator from memory, without Python in the clock loop.
+//
+// The accelerator gets what a board would give it: weight beats that it asks for, program words, tokens, settings, a saved
+// state, clock and reset. Structures cross as they are packed in the ports; the Python side (engine.py) packs and unpacks them.
+
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <vector>
+
+#include "Vmodel.h"
+#include "verilated.h"
+
+// A stream's port, whose name Verilator spells with an escaped second underscore.
+#define PORT(stream, member) stream##___05F##member
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+constexpr uint32_t PROBE_LANES = sizeof(Vmodel::probe) / 8;
+
+enum Stop { WAITS = 0, RESULT = 1, STUCK = 2, OUT_OF_RANGE = 3 };
+
+struct Event {
+    uint64_t cycle;
+    uint64_t probe;
+    uint32_t lane;
+    uint32_t layer;
+};
+
+struct Runner {
+    VerilatedContext context;
+    Vmodel top{&context};
+    const uint8_t *memory = nullptr;
+    uint64_t beats = 0, beat_bytes = 0;
+    std::deque<std::pair<uint64_t, uint64_t>> requests;  // address, beats left
+    std::deque<uint32_t> tokens;
+    std::vector<uint64_t> raw;
+    std::vector<Event> events;
+    uint64_t result = 0;
+    uint64_t cycle = 0;
+    uint64_t patience = 1000000;
+    uint32_t stall_rate = 0;  // of 2^32: how often memory has no beat
+    uint32_t random = 1;
+    bool trace = false;
+    bool progress = false;
+    Stop stop = WAITS;
+
+    uint32_t next_random() {
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        return random;
+    }
+
+    void clock() {
+        top.clk = 0;
+        top.eval();
+        sample();
+        top.clk = 1;
+        top.eval();
+        cycle++;
+    }
+
+    // What is handed over at the coming edge; a result is only seen.
+    struct Handover {
+        bool request, beat, token, result, raw;
+    } handover{};
+
+    void sample() {
+        handover.request = top.PORT(request, valid) && top.PORT(request, ready);
+        handover.beat = top.PORT(beats, valid) && top.PORT(beats, ready);
+        handover.token = top.PORT(tokens, valid) && top.PORT(tokens, ready);
+        handover.result = top.PORT(results, valid);
+        handover.raw = top.PORT(raw, valid) && top.PORT(raw, ready);
+        if (handover.request) pending = top.PORT(request, payload);
+        if (handover.result) result = top.PORT(results, payload);
+        if (handover.raw) raw.push_back(top.PORT(raw, payload));
+        if (trace) {
+            uint64_t lanes[PROBE_LANES];
+            std::memcpy(lanes, &top.probe, sizeof lanes);
+            for (uint32_t lane = 0; lane < PROBE_LANES; lane++)
+                if (lanes[lane] & 1) events.push_back({cycle, lanes[lane], lane, top.layer});
+        }
+    }
+
+    uint64_t pending = 0;
+
+    void step() {
+        const bool stalled = stall_rate && next_random() < stall_rate;
+        top.PORT(request, ready) = requests.size() < 4;
+        top.PORT(beats, valid) = !requests.empty() && !stalled;
+        top.PORT(tokens, valid) = !tokens.empty();
+        if (!tokens.empty()) top.PORT(tokens, payload) = tokens.front();
+        clock();
+        progress = handover.request || handover.beat || handover.token || handover.result || handover.raw;
+        if (handover.beat) {
+            auto &now = requests.front();
+            now.first++;
+            if (--now.second == 0) requests.pop_front();
+        }
+        if (handover.request) {
+            const uint64_t address = pending & 0xffffffffu, count = pending >> 32;
+            if (count == 0 || address + count > beats) {
+                stop = OUT_OF_RANGE;
+                return;
+            }
+            requests.emplace_back(address, count);
+        }
+        if ((handover.beat || handover.request) && !requests.empty())
+            std::memcpy(&top.PORT(beats, payload), memory + requests.front().first * beat_bytes, beat_bytes);
+        if (handover.token) tokens.pop_front();
+    }
+};
+
+}  // namespace
+
+EXPORT void *tritforge_new(const uint8_t *memory, uint64_t beats, uint64_t beat_bytes) {
+    auto *runner = new Runner;
+    runner->memory = memory;
+    runner->beats = beats;
+    runner->beat_bytes = beat_bytes;
+    runner->top.PORT(raw, ready) = 1;
+    runner->top.rst = 1;
+    for (int k = 0; k < 4; k++) runner->clock();
+    runner->top.rst = 0;
+    runner->clock();
+    runner->cycle = 0;
+    return runner;
+}
+
+EXPORT void tritforge_free(void *handle) { delete static_cast<Runner *>(handle); }
+
+EXPORT void tritforge_reset(void *handle) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.requests.clear();
+    runner.tokens.clear();
+    runner.raw.clear();
+    runner.top.rst = 1;
+    runner.clock();
+    runner.top.rst = 0;
+    runner.clock();
+}
+
+EXPORT void tritforge_program(void *handle, const uint16_t *words, uint32_t count) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.top.program_write = 1;
+    for (uint32_t k = 0; k < count; k++) {
+        runner.top.program_address = k;
+        runner.top.program_word = words[k];
+        runner.clock();
+    }
+    runner.top.program_write = 0;
+}
+
+EXPORT void tritforge_settings(void *handle, const uint8_t *packed, uint32_t bytes) {
+    auto &runner = *static_cast<Runner *>(handle);
+    std::memcpy(&runner.top.settings, packed, bytes < sizeof runner.top.settings ? bytes : sizeof runner.top.settings);
+}
+
+EXPORT void tritforge_memory(void *handle, uint32_t stall_rate, uint32_t seed, uint64_t patience) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.stall_rate = stall_rate;
+    runner.random = seed ? seed : 1;
+    runner.patience = patience;
+}
+
+EXPORT void tritforge_trace(void *handle, int on) { static_cast<Runner *>(handle)->trace = on != 0; }
+
+EXPORT void tritforge_write_state(void *handle, const int16_t *values, uint32_t count, uint32_t position) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.top.state_write = 1;
+    for (uint32_t k = 0; k < count; k++) {
+        runner.top.state_address = k;
+        runner.top.state_write_value = static_cast<uint16_t>(values[k]);
+        runner.clock();
+    }
+    runner.top.state_write = 0;
+    runner.top.set_position = 1;
+    runner.top.new_position = position;
+    runner.clock();
+    runner.top.set_position = 0;
+}
+
+EXPORT uint32_t tritforge_read_state(void *handle, int16_t *values, uint32_t count) {
+    auto &runner = *static_cast<Runner *>(handle);
+    for (uint32_t k = 0; k < count; k++) {
+        runner.top.state_address = k;
+        runner.clock();
+        values[k] = static_cast<int16_t>(runner.top.state_value);
+    }
+    return runner.top.position;
+}
+
+EXPORT void tritforge_push(void *handle, const uint32_t *tokens, uint32_t count) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.tokens.insert(runner.tokens.end(), tokens, tokens + count);
+}
+
+// Takes the result at which `tritforge_run` has stopped.
+EXPORT void tritforge_accept(void *handle) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.top.PORT(results, ready) = 1;
+    runner.step();
+    runner.top.PORT(results, ready) = 0;
+}
+
+// Runs until a result comes, all tokens are consumed, or nothing has moved for `patience` cycles.
+EXPORT int tritforge_run(void *handle) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.stop = WAITS;
+    uint64_t quiet = 0;
+    for (;;) {
+        runner.step();
+        if (runner.stop != WAITS) return runner.stop;
+        if (runner.handover.result) return RESULT;
+        if (runner.tokens.empty() && runner.top.idle) return WAITS;
+        quiet = runner.progress ? 0 : quiet + 1;
+        if (quiet > runner.patience) return STUCK;
+    }
+}
+
+EXPORT uint64_t tritforge_result(void *handle) { return static_cast<Runner *>(handle)->result; }
+EXPORT uint64_t tritforge_cycles(void *handle) { return static_cast<Runner *>(handle)->top.cycles; }
+EXPORT uint64_t tritforge_saturations(void *handle) { return static_cast<Runner *>(handle)->top.saturations; }
+EXPORT uint64_t tritforge_pending(void *handle) { return static_cast<Runner *>(handle)->pending; }
+
+EXPORT uint64_t tritforge_status(void *handle) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.top.eval();
+    return static_cast<uint64_t>(runner.top.status);
+}
+
+EXPORT uint64_t tritforge_raw_count(void *handle) { return static_cast<Runner *>(handle)->raw.size(); }
+
+EXPORT void tritforge_take_raw(void *handle, uint64_t *out) {
+    auto &raw = static_cast<Runner *>(handle)->raw;
+    std::memcpy(out, raw.data(), raw.size() * sizeof out[0]);
+    raw.clear();
+}
+
+EXPORT uint64_t tritforge_event_count(void *handle) { return static_cast<Runner *>(handle)->events.size(); }
+
+EXPORT void tritforge_take_events(void *handle, void *out) {
+    auto &events = static_cast<Runner *>(handle)->events;
+    std::memcpy(out, events.data(), events.size() * sizeof(Event));
+    events.clear();
+}
