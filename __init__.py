@@ -11,7 +11,15 @@ __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _DOOR = {
+    "AcceleratorConfig": "hdl.config",
+    "Checkpoint": "models.checkpoint",
+    "FloatEngine": "models.engine",
+    "GoldenEngine": "models.engine",
+    "Image": "models.image",
+    "RtlEngine": "sim.engine",
+    "State": "models.engine",
     "TritforgeError": "models.errors",
+    "load": "models.loading",
 }
 
 __all__ = ["__version__", *_DOOR]

@@ -10,7 +10,6 @@ from typing import IO, Any
 
 import click
 
-from .. import __version__
 from ..models.errors import TritforgeError
 from . import options
 
@@ -86,7 +85,7 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
     ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__)
+@click.version_option(package_name="tritforge")
 def cli() -> None:
     """Run MatMul-free language models on an accelerator, and check each step from checkpoint to hardware.
 

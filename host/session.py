@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..models.engine import Engine, FloatEngine, GoldenEngine
-from ..models.errors import TritforgeError
 from ..models.image import Image
 from ..models.loading import Model
 from .console import note, progress
@@ -41,13 +40,13 @@ def open_accelerator(model: Model, name: str | None) -> AcceleratorConfig:
     TritforgeError
         If there is no such accelerator, or it is too small for the model.
     """
-    from ..hdl.config import AcceleratorConfig, presets, smallest_fit
+    from ..hdl.config import AcceleratorConfig, presets
 
     if name is not None:
         config = AcceleratorConfig.load(name)
         config.check_fit(model.config)
         return config
-    config = smallest_fit(model.config)
+    config = AcceleratorConfig.smallest_fit(model.config)
     if isinstance(model.source, Image) and config.layout != model.source.layout:
         # The smallest would need the image laid out anew; a larger preset may read it as it is.
         layout = model.source.layout

@@ -35,7 +35,7 @@ def command(out: Path | None, max_new: int) -> None:
     Cycles, lane use, speed of the engines, sizes, quality, logic cells.     Every figure is printed with
     how it was obtained. Speeds depend on the machine, all else does not.
     """
-    from ...hdl.config import AcceleratorConfig, smallest_fit
+    from ...hdl.config import AcceleratorConfig
     from ...models import zoo
     from ...models.config import PRESETS
     from ...models.files import replacing
@@ -47,7 +47,10 @@ def command(out: Path | None, max_new: int) -> None:
             "python": platform.python_version(),
         },
         "models": {name: _model(name, max_new) for name in zoo.names()},
-        "sizes": {name: size_report(config, smallest_fit(config).layout) for name, config in PRESETS.items()},
+        "sizes": {
+            name: size_report(config, AcceleratorConfig.smallest_fit(config).layout)
+            for name, config in PRESETS.items()
+        },
         "cells": {name: _cells(AcceleratorConfig.load(name)) for name in _ICE40_PRESETS},
     }
     click.echo(
@@ -120,7 +123,7 @@ def _model(name: str, max_new: int) -> dict[str, Any]:
     return {
         "accelerator": config.name,
         "quality": zoo.card(name)["quality"],
-        "cycles_per_token": rtl.cycles / max_new,
+        "cycles_per_token": rtl.cycles_per_token,
         "lane_use": rtl.lane_use,
         "tokens_per_second": speeds,
         "seconds_until_ready": ready,
@@ -129,9 +132,8 @@ def _model(name: str, max_new: int) -> dict[str, Any]:
 
 def _cells(config: Any) -> dict[str, int]:
     """Count a preset's cells on iCE40."""
-    from ...hdl.accelerator import Accelerator
+    from ...sim.engine import accelerator_verilog
     from ...sim.synthesis import synthesise_counts
-    from ...sim.verilog import to_verilog
 
     note(f"yosys on {config.name}")
-    return asdict(synthesise_counts(to_verilog(Accelerator(config)), options=("-no-rw-check",)))
+    return asdict(synthesise_counts(accelerator_verilog(config), "accelerator", options=("-no-rw-check",)))

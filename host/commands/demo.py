@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 
 from .. import options
-from ..console import note, terminal
+from ..console import note, progress, terminal
 
 __all__ = ["command"]
 
@@ -33,15 +33,15 @@ def command(
     """Watch the accelerator talk.
 
     A model generates text on the RTL in simulation, beside the golden model. Both get the same tokens,
-    temperature and seed. After every token, the token and the state of all layers are compared; the first
-    difference ends the demo with exit code 1.
+    temperature and seed, and must choose the same. Then everything that left a unit of the accelerator is
+    compared: states, activations, logits. A difference ends the demo with exit code 1.
     """
-    import numpy as np
-
     from ...models.engine import GoldenEngine
     from ...models.errors import TritforgeError
     from ...models.loading import load
-    from ..session import open_accelerator, open_rtl
+    from ...sim.compare import compare
+    from ...sim.engine import RtlEngine
+    from ..session import open_accelerator, open_image
 
     opened = load(model)
     if opened.tokenizer is None:
@@ -49,20 +49,30 @@ def command(
     given = opened.encode(prompt)
     config = open_accelerator(opened, accel)
     note("compiling the accelerator's simulation, unless it is in the cache")
-    rtl, golden = open_rtl(opened, config), GoldenEngine(opened.integers)
+    image = open_image(opened, config)
+    rtl, golden = RtlEngine(image, config), GoldenEngine(opened.integers)
     texts = [opened.tokenizer.stream(), opened.tokenizer.stream()]
     runs = [engine.generate(given, max_new, temperature=temperature, seed=seed) for engine in (rtl, golden)]
-    values = 0
+    chosen: list[int] = []
     with _side_by_side(prompt) as show:
-        for number, tokens in enumerate(zip(*runs, strict=True), 1):
-            show(*(text.push(token) for text, token in zip(texts, tokens, strict=True)))
-            states = [rtl.state().h, golden.state().h]
-            values += states[0].size
-            if tokens[0] != tokens[1] or not np.array_equal(*states):
-                raise TritforgeError(f"accelerator and golden model differ after new token {number}")
-        show(*(text.finish() for text in texts))
-    click.echo(f"bit-exact: {max_new} tokens, {values:,} state values compared")
-    click.echo(f"cycles per token: {rtl.cycles / max_new:,.0f} (simulated)")
+        for ours, theirs in zip(*runs, strict=True):
+            show(texts[0].push(ours), texts[1].push(theirs))
+            if ours != theirs:
+                raise TritforgeError(
+                    f"new token {len(chosen)}: the accelerator chose {ours}, golden {theirs}"
+                )
+            chosen.append(ours)
+        show(texts[0].finish(), texts[1].finish())
+    # What the accelerator consumed, once more, with everything that leaves its units watched.
+    with progress("comparing every state and every logit") as report:
+        found = compare(image, config, [*given, *chosen[:-1]], report)
+    if found.first_difference:
+        raise TritforgeError(f"accelerator and golden model differ: {found.first_difference}")
+    click.echo(
+        f"bit-exact: {len(chosen)} tokens, {found.state_values:,} state values compared"
+        f" (and {found.values_compared - found.state_values:,} others)"
+    )
+    click.echo(f"cycles per token: {rtl.cycles_per_token:,.0f} (simulated)")
     click.echo(f"lane utilisation: {rtl.lane_use:.1%} (simulated)")
 
 

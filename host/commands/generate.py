@@ -104,12 +104,10 @@ def command(
         "tokens_per_second": timing.tokens_per_second,
     }
     hardware = ""
-    if engine == "rtl" and chosen:
+    if engine == "rtl":
         rtl: Any = runner
-        result |= {"cycles_per_token": rtl.cycles / len(chosen), "lane_use": rtl.lane_use}
-        hardware = (
-            f"; {result['cycles_per_token']:,.0f} cycles a token, lanes used {rtl.lane_use:.1%} (simulated)"
-        )
+        result |= {"cycles_per_token": rtl.cycles_per_token, "lane_use": rtl.lane_use}
+        hardware = f"; {rtl.cycles_per_token:,.0f} cycles a token, lanes used {rtl.lane_use:.1%} (simulated)"
     if as_json:
         print_json(result)
         return
@@ -128,7 +126,7 @@ def _standard_input() -> str:
     if sys.stdin.isatty():
         note("type the prompt, then press Ctrl-D:")
     try:
-        text: str = click.get_binary_stream("stdin").read().decode()
+        text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise TritforgeError(f"standard input is not UTF-8: byte {error.start} fits no character") from None
     return text.removesuffix("\n")

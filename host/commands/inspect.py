@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from .. import options
-from ..console import print_json, print_table
+from ..console import print_json
 from ..report import print_sizes
 
 __all__ = ["command"]
@@ -48,7 +48,8 @@ def command(model: str, accel: str | None, as_json: bool) -> None:
     if as_json:
         print_json({**facts, "sizes": size_report(opened.config, layout)})
         return
-    print_table([(name, _shown(value)) for name, value in facts.items()])
+    for name, value in facts.items():
+        click.echo(f"{name:22}{_shown(value)}")
     click.echo()
     print_sizes(opened.config, layout)
 

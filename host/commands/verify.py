@@ -1,5 +1,6 @@
 """``tritforge verify``: the simulated accelerator against the golden model."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -42,6 +43,7 @@ def command(model: str, tokens: Path | None, prompt: str | None, accel: str | No
     image = open_image(opened, config)
     with progress("rtl against golden") as report:
         found = compare(image, config, ids, report)
+    difference = asdict(found.first_difference) if found.first_difference else None
     if as_json:
         print_json(
             {
@@ -49,16 +51,15 @@ def command(model: str, tokens: Path | None, prompt: str | None, accel: str | No
                 "tokens": found.tokens,
                 "values_compared": found.values_compared,
                 "saturations": found.saturations,
-                "first_difference": found.first_difference,
+                "first_difference": difference,
             }
         )
-    elif found.equal:
+    elif difference is None:
         click.echo(
             f"bit-exact: {found.tokens} tokens, {found.values_compared:,} values compared,"
             f" {found.saturations:,} of them saturated"
         )
     else:
-        where = ", ".join(f"{key} {value}" for key, value in found.first_difference.items())
-        click.echo(f"different: {where}")
+        click.echo("different: " + ", ".join(f"{key} {value}" for key, value in difference.items()))
     if not found.equal:
         click.get_current_context().exit(1)
