@@ -40,8 +40,8 @@ def kneser_ney_bits(train: str, held_out: str, orders: Iterable[int] = (5, 6, 7)
 
     Chen and Goodman, "An empirical study of smoothing techniques for language modeling", section 2.7: the
     highest order discounts counts, the lower ones discount the number of different characters seen before,
-    each order by its own D = n1 / (n1 + 2 n2), and order 1 is interpolated with a uniform distribution over
-    the characters of both texts.
+    each order by its own D = n1 / (n1 + 2 n2) (1/2 where n1 is 0), and order 1 is interpolated with a uniform
+    distribution over the characters of both texts.
 
     Parameters
     ----------
@@ -105,7 +105,8 @@ class _Level:
     def interpolate(self, asked: Ids, lower: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of each asked n-gram's last character, given those before it."""
         once, twice = np.count_nonzero(self.counts == 1), np.count_nonzero(self.counts == 2)
-        discount = once / (once + 2 * twice) if once else 0.0
+        # Where nothing was seen once, the estimate would be 0 and new characters impossible.
+        discount = once / (once + 2 * twice) if once else 0.5
         contexts, first = np.unique(self.grams // self.base, return_index=True)
         totals = np.add.reduceat(self.counts, first)
         kinds = np.diff(np.append(first, len(self.grams)))
