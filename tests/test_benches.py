@@ -1,0 +1,28 @@
+"""The cocotb benches, each of their tests by name."""
+
+import shutil
+
+import pytest
+from tritforge.sim.bench import BENCHES, bench_cases, missing_tools, run_bench
+
+Results = dict[str, dict[str, str | None]]
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """Results of the benches that have run."""
+    if missing := missing_tools():
+        pytest.skip(f"cocotb benches need {', '.join(missing)}")
+    return {}
+
+
+@pytest.mark.parametrize(("bench", "case"), [(bench, case) for bench in BENCHES for case in bench_cases(bench)])
+def test_bench(bench: str, case: str, results: Results) -> None:
+    if bench not in results:
+        results[bench] = run_bench(bench)
+    assert results[bench][case] is None
+
+
+def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "perl" else f"/usr/bin/{name}")
+    assert missing_tools() == ["perl"]
