@@ -40,6 +40,15 @@ class Counts:
     dsp: int
 
 
+# abc9 can't name the parts of vectors of the same name apart (yosys issue 4349), so it is given single bits.
+_SCRIPT = """
+read_verilog design.v
+{synthesis} -run begin:map_luts
+splitnets
+{synthesis} -run map_luts:
+tee -q -o stat.json stat -json
+"""
+
 _DEVICES = {"up5k": "-device u -dsp", "hx8k": "-device hx"}
 
 
@@ -72,7 +81,7 @@ def synthesise_counts(
 
     def build(folder: Path) -> None:
         (folder / "design.v").write_text(verilog)
-        run_yosys(f"read_verilog design.v\n{synthesis}\ntee -q -o stat.json stat -json\n", folder)
+        run_yosys(_SCRIPT.format(synthesis=synthesis), folder)
         (folder / "design.v").unlink()
 
     entry = cached("counts", [verilog, synthesis, yosys_version()], build)
