@@ -22,13 +22,15 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def print_table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
-    """Print rows in columns as wide as they need; cells that are numbers stand to the right."""
-    lines = [list(head), *map(list, rows)] if head else list(map(list, rows))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    """Print rows in columns as wide as they need; a column of numbers stands to the right."""
+    lines = [head, *rows] if head else rows
+    columns = list(zip(*lines, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numbers = [all(cell[:1].isdigit() for cell in column[bool(head) :]) for column in columns]
     for line in lines:
         cells = [
-            cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
-            for cell, width in zip(line, widths, strict=True)
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numbers, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
 
