@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..models.engine import Engine, FloatEngine, GoldenEngine
+from ..models.engine import Engine
 from ..models.image import Image
 from ..models.loading import Model
+from ..models.software import FloatEngine, GoldenEngine
 from .console import note, progress
 
 # Hardware and simulation are imported where they are used: the other engines run without them.

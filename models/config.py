@@ -153,12 +153,11 @@ class ModelConfig:
         if not isinstance(self.use_lower_bound, bool):
             raise TritforgeError(f"use_lower_bound must be true or false, not {_shown(self.use_lower_bound)}")
         _check_positive("rms_norm_eps", self.rms_norm_eps)
-        for name in ("bos_token_id", "eos_token_id"):
+        # Upstream's defaults stand even where the vocabulary is smaller: such a token never occurs. -1 is what Llama's
+        # configurations write for "none".
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             if getattr(self, name) is not None:
-                _check_integer(name, getattr(self, name), 0, self.vocab_size - 1)
-        if self.pad_token_id is not None:
-            # Padding never reaches this model, and -1 is what Llama's configurations write for "none".
-            _check_integer("pad_token_id", self.pad_token_id, -1, self.vocab_size - 1)
+                _check_integer(name, getattr(self, name), -1, _MAX_VOCABULARY)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -116,11 +116,12 @@ class Model:
         """
         if self.tokenizer is not None and self.tokenizer.prefix:
             return list(self.tokenizer.prefix)
-        if self.config.eos_token_id is None:
+        end = self.config.eos_token_id
+        if end is None or not 0 <= end < self.config.vocab_size:
             raise TritforgeError(
                 f"{self.name} has no token that starts a text, so the prompt must not be empty"
             )
-        return [self.config.eos_token_id]
+        return [end]
 
     def encode(self, text: str, continued: bool = False) -> list[int]:
         """Return the tokens of a prompt.
@@ -199,7 +200,7 @@ class Model:
                 wrong = [end for end in ends if end is not None and type(end) is not int]
                 if wrong:
                     raise TritforgeError(f"{path}: eos_token_id must be a token's number or a list of them")
-        return frozenset(end for end in ends if isinstance(end, int))
+        return frozenset(end for end in ends if isinstance(end, int) and 0 <= end < self.config.vocab_size)
 
 
 def _shown(layout: Layout) -> str:

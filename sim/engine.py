@@ -100,6 +100,13 @@ class RtlEngine:
     patience
         Cycles without progress after which a run ends with an error.
 
+    Attributes
+    ----------
+    library
+        The compiled simulation.
+    cycles
+        Simulated cycles of the latest generation, prompt not counted.
+
     Raises
     ------
     TritforgeError
@@ -121,19 +128,20 @@ class RtlEngine:
                 f"the image is laid out for {image.layout.lanes} lanes and row blocks of {image.layout.row_block};"
                 f" the accelerator {config.name} has {config.layout.lanes} and {config.layout.row_block}"
             )
-        self._library = _library(compiled_accelerator(config))
+        self.library = compiled_accelerator(config)
+        self._library = _library(self.library)
         memory = np.ascontiguousarray(image.memory)
         self._memory = memory  # the runner reads it
         self._handle = self._library.tritforge_new(memory.ctypes.data, *memory.shape)
         words = np.array(program.words(), np.uint16)
         self._library.tritforge_program(self._handle, words.ctypes.data, len(words))
         self._library.tritforge_memory(self._handle, int(stall_rate * 0xFFFFFFFF), 1, patience)
-        self._traced = False
-        self.cycles = 0
+        self._generating = False
         self.reset()
 
     def __del__(self) -> None:
-        if handle := self.__dict__.pop("_handle", None):
+        handle, self._handle = self.__dict__.get("_handle"), None
+        if handle:
             self._library.tritforge_free(handle)
 
     def reset(self, state: State | None = None) -> None:
@@ -145,6 +153,7 @@ class RtlEngine:
             state.check(self.config, self._image.digest, self._numbers)
         if state.position >= 1 << 32:
             raise TritforgeError(f"the state stands at position {state.position}; the accelerator counts to {(1 << 32) - 1}")
+        self._generating = False
         h = np.ascontiguousarray(state.h, np.int16)
         self._library.tritforge_reset(self._handle)
         self._library.tritforge_write_state(self._handle, h.ctypes.data, h.size, state.position)
@@ -158,7 +167,15 @@ class RtlEngine:
         return int(self._library.tritforge_saturations(self._handle))
 
     def state(self) -> State:
-        """See `Engine`."""
+        """See `Engine`.
+
+        Raises
+        ------
+        TritforgeError
+            While a generation is under way: the accelerator already works on the next token.
+        """
+        if self._generating:
+            raise TritforgeError("the accelerator's state can be read when the generation has ended or was closed")
         h = np.zeros((self.config.num_hidden_layers, self.config.hidden_size), np.int16)
         position = int(self._library.tritforge_read_state(self._handle, h.ctypes.data, h.size))
         if position == 0:
@@ -263,15 +280,18 @@ class RtlEngine:
                         timing.prompt_seconds += seconds
                     timing.generated_tokens += 1
                     timing.generate_seconds += seconds
+                    self._generating = not last
                     if last:
                         self._library.tritforge_accept(self._handle)
                     yield self._next
                     if not last:
                         self._library.tritforge_accept(self._handle)
             finally:
-                if not last:  # the reader went away: the accelerator must not consume what it chose
+                if self._generating and self._handle:
+                    # The reader went away: the accelerator must not consume what it chose.
                     self._settings(**{**settings, "halt": 1})
                     self._library.tritforge_accept(self._handle)
+                self._generating = False
             if self._next in stop or timing.generated_tokens >= max_new:
                 return
 

@@ -17,7 +17,7 @@ from tritforge.host import console, options
 from tritforge.host.cli import cli
 from tritforge.models.checkpoint import Checkpoint
 from tritforge.models.config import ModelConfig
-from tritforge.models.engine import FloatEngine, GoldenEngine
+from tritforge.models.software import FloatEngine, GoldenEngine
 from tritforge.models.errors import TritforgeError
 from tritforge.models.image import Image
 from tritforge.models.loading import load

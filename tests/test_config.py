@@ -136,9 +136,9 @@ def test_another_kind_of_model_is_refused(fields: dict[str, Any], message: str) 
     ({"rms_norm_eps": 0}, "rms_norm_eps must be a number above 0 and up to 1e6, not 0"),
     ({"rms_norm_eps": math.inf}, "rms_norm_eps must be a number above 0"),
     ({"rms_norm_eps": "1e-6"}, "rms_norm_eps must be a number above 0"),
-    ({"bos_token_id": 32000}, "bos_token_id must be an integer from 0 to 31999, not 32000"),
-    ({"eos_token_id": [2]}, "eos_token_id must be an integer from 0 to 31999, not [2]"),
-    ({"pad_token_id": -2}, "pad_token_id must be an integer from -1 to 31999, not -2"),
+    ({"bos_token_id": 1.5}, "bos_token_id must be an integer from -1 to 16777216, not 1.5"),
+    ({"eos_token_id": [2]}, "eos_token_id must be an integer from -1 to 16777216, not [2]"),
+    ({"pad_token_id": -2}, "pad_token_id must be an integer from -1 to 16777216, not -2"),
 ])  # fmt: skip
 def test_a_wrong_type_or_range_is_one_sentence(fields: dict[str, Any], message: str) -> None:
     with refused(message):

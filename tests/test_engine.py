@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tritforge.models.checkpoint import Checkpoint
-from tritforge.models.engine import Engine, FloatEngine, GoldenEngine, State, Timing, checked_tokens
+from tritforge.models.engine import Engine, State, Timing, checked_tokens
 from tritforge.models.errors import TritforgeError
 from tritforge.models.evaluation import evaluate, in_chunks
 from tritforge.models.files import replacing
 from tritforge.models.image import Layout, in_memory_image
 from tritforge.models.numerics import gumbel_noise
 from tritforge.models.quantise import quantise
+from tritforge.models.software import FloatEngine, GoldenEngine
 
 VECTORS = Path(__file__).parent / "vectors" / "A"
 LAYOUT = Layout(tables=8, row_block=256)

@@ -36,7 +36,7 @@ def command(
     temperature and seed, and must choose the same. Then everything that left a unit of the accelerator is
     compared: states, activations, logits. A difference ends the demo with exit code 1.
     """
-    from ...models.engine import GoldenEngine
+    from ...models.software import GoldenEngine
     from ...models.errors import TritforgeError
     from ...models.loading import load
     from ...sim.compare import compare
