@@ -5,6 +5,7 @@ The card's numbers are measured on the exported weights, as float16 holds them: 
 
 import json
 import platform
+import textwrap
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -232,12 +233,24 @@ def readme(card: dict[str, Any]) -> str:
     versions = ", ".join(f"{package} {number}" for package, number in training["versions"].items())
     layers = f"{model['num_hidden_layers']} layer" + ("s" if model["num_hidden_layers"] > 1 else "")
     seeds = ", ".join(map(str, written["seeds"]))
+    paragraphs = {
+        "model": f"""A MatMul-free language model (HGRNBitForCausalLM) that reads and writes characters:
+            hidden size {model["hidden_size"]}, intermediate size {model["intermediate_size"]}, {layers},
+            {model["vocab_size"]} symbols, {model["trits"]:,} ternary weights. The file holds the float16
+            master weights, which become ternary when they are read. All numbers of this page:
+            `card.json`.""",
+        "training": f"""{training["steps"]:,} steps of {training["batch_size"]} x {training["span"]}
+            characters ({training["characters"] / 1e6:.1f} million in all), learning rate
+            {training["learning_rate"]}, falling to 0 over the last {training["decay"]:.0%}, seed
+            {training["seed"]}; {training["minutes"]:.0f} minutes (measured). Made with {versions}; on another
+            processor or with other versions the last bits of sums differ, and with them the weights.""",
+        "words": f"""Of the distinct words in {written["characters"]:,} characters written at temperature
+            {written["temperature"]}, seeds {seeds}, so many occur in the training text: {shares}.""",
+    }
+    text = {name: textwrap.fill(" ".join(words.split()), 110) for name, words in paragraphs.items()}
     return f"""# {card["name"]}
 
-A MatMul-free language model (HGRNBitForCausalLM) that reads and writes characters: hidden size
-{model["hidden_size"]}, intermediate size {model["intermediate_size"]}, {layers},
-{model["vocab_size"]} symbols, {model["trits"]:,} ternary weights. The file holds the float16 master
-weights, which become ternary when they are read. All numbers of this page: `card.json`.
+{text["model"]}
 
 Licence of the weights: MIT.
 
@@ -258,12 +271,9 @@ A prompt's characters are mapped in the same way; one outside the vocabulary is 
 {training["command"]}
 ```
 
-{training["steps"]:,} steps of {training["batch_size"]} x {training["span"]} characters
-({training["characters"] / 1e6:.1f} million in all), learning rate {training["learning_rate"]},
-falling to 0 over the last {training["decay"]:.0%}, seed {training["seed"]};
-{training["minutes"]:.0f} minutes (measured, on a machine that did other work too). {versions}.
-On another processor or with other versions the last bits of sums differ, and with them the weights.
-Loss: `loss.png`.
+{text["training"]}
+
+![Training loss](loss.png)
 
 ## Quality (measured)
 
@@ -277,8 +287,7 @@ On {quality["held_out_characters"]:,} held-out characters, read as one stream:
 
 {verdict}
 
-Of the distinct words in {written["characters"]:,} characters written at temperature {written["temperature"]},
-seeds {seeds}, so many occur in the training text: {shares}.
+{text["words"]}
 
 Magnitudes inside the float model on held-out text:
 
