@@ -20,32 +20,36 @@ from .sequencer import REQUEST, Sequencer
 from .store import VectorStore
 from .streams import Unpacker
 
-__all__ = ["Accelerator", "PROBE", "PROBES", "SETTINGS", "STATUS"]
+__all__ = ["PROBE", "PROBES", "SETTINGS", "STATUS", "Accelerator"]
 
-SETTINGS = StructLayout({
-    "new_tokens": unsigned(COUNT_BITS),
-    "stops": ArrayLayout(unsigned(COUNT_BITS), STOPS),
-    "stops_enabled": unsigned(STOPS),
-    "sample": unsigned(1),
-    "emit_raw": unsigned(1),
-    "halt": unsigned(1),
-    "temperature_mantissa": unsigned(SCALE.bits),
-    "temperature_exponent": signed(EXPONENT_BITS),
-    "seed": unsigned(32),
-})
-"""Run settings; `temperature` is the SCALE of 1 / temperature, used if `sample` is set; `halt` ends a generation at its
-next token."""
+SETTINGS = StructLayout(
+    {
+        "new_tokens": unsigned(COUNT_BITS),
+        "stops": ArrayLayout(unsigned(COUNT_BITS), STOPS),
+        "stops_enabled": unsigned(STOPS),
+        "sample": unsigned(1),
+        "emit_raw": unsigned(1),
+        "halt": unsigned(1),
+        "temperature_mantissa": unsigned(SCALE.bits),
+        "temperature_exponent": signed(EXPONENT_BITS),
+        "seed": unsigned(32),
+    }
+)
+"""Run settings. `temperature` is the SCALE of 1 / temperature, used if `sample` is set; `halt` ends a
+generation at its next token."""
 
-STATUS = StructLayout({
-    "running": unsigned(1),
-    "opcode": unsigned(4),
-    "waits_for_request": unsigned(1),
-    "waits_for_beats": unsigned(1),
-    "waits_for_tables": unsigned(1),
-    "waits_for_scale": unsigned(1),
-    "waits_for_raw": unsigned(1),
-    "waits_for_result": unsigned(1),
-})
+STATUS = StructLayout(
+    {
+        "running": unsigned(1),
+        "opcode": unsigned(4),
+        "waits_for_request": unsigned(1),
+        "waits_for_beats": unsigned(1),
+        "waits_for_tables": unsigned(1),
+        "waits_for_scale": unsigned(1),
+        "waits_for_raw": unsigned(1),
+        "waits_for_result": unsigned(1),
+    }
+)
 """What the accelerator does and what it waits for."""
 
 PROBES = ("x", "product", "h", "i", "f", "g")
@@ -84,30 +88,32 @@ class Accelerator(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        super().__init__({
-            "request": Out(stream.Signature(REQUEST)),
-            "beats": In(stream.Signature(unsigned(config.beat_bits))),
-            "program_write": In(1),
-            "program_address": In(range(config.program_words)),
-            "program_word": In(WORD_BITS),
-            "tokens": In(stream.Signature(TOKEN)),
-            "results": Out(stream.Signature(RESULT)),
-            "raw": Out(stream.Signature(RAW)),
-            "settings": In(SETTINGS),
-            "set_position": In(1),
-            "new_position": In(32),
-            "position": Out(32),
-            "state_address": In(range(config.states)),
-            "state_write": In(1),
-            "state_write_value": In(signed(ACT.bits)),
-            "state_value": Out(signed(ACT.bits)),
-            "idle": Out(1),
-            "cycles": Out(48),
-            "saturations": Out(32),
-            "layer": Out(COUNT_BITS),
-            "status": Out(STATUS),
-            "probe": Out(PROBE),
-        })
+        super().__init__(
+            {
+                "request": Out(stream.Signature(REQUEST)),
+                "beats": In(stream.Signature(unsigned(config.beat_bits))),
+                "program_write": In(1),
+                "program_address": In(range(config.program_words)),
+                "program_word": In(WORD_BITS),
+                "tokens": In(stream.Signature(TOKEN)),
+                "results": Out(stream.Signature(RESULT)),
+                "raw": Out(stream.Signature(RAW)),
+                "settings": In(SETTINGS),
+                "set_position": In(1),
+                "new_position": In(32),
+                "position": Out(32),
+                "state_address": In(range(config.states)),
+                "state_write": In(1),
+                "state_write_value": In(signed(ACT.bits)),
+                "state_value": Out(signed(ACT.bits)),
+                "idle": Out(1),
+                "cycles": Out(48),
+                "saturations": Out(32),
+                "layer": Out(COUNT_BITS),
+                "status": Out(STATUS),
+                "probe": Out(PROBE),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -147,11 +153,16 @@ class Accelerator(wiring.Component):
             conductor.stops.eq(settings.stops),
             conductor.stops_enabled.eq(settings.stops_enabled),
             conductor.halt.eq(settings.halt),
-            conductor.set_position.eq(self.set_position), conductor.new_position.eq(self.new_position),
+            conductor.set_position.eq(self.set_position),
+            conductor.new_position.eq(self.new_position),
             self.position.eq(conductor.position),
-            sequencer.start.eq(conductor.start), sequencer.token.eq(conductor.token),
-            sequencer.logits.eq(conductor.logits), conductor.done.eq(sequencer.done),
-            conductor.chosen.eq(head.token), conductor.mantissa.eq(scale.mantissa), conductor.exponent.eq(scale.exponent),
+            sequencer.start.eq(conductor.start),
+            sequencer.token.eq(conductor.token),
+            sequencer.logits.eq(conductor.logits),
+            conductor.done.eq(sequencer.done),
+            conductor.chosen.eq(head.token),
+            conductor.mantissa.eq(scale.mantissa),
+            conductor.exponent.eq(scale.exponent),
             self.idle.eq(conductor.idle),
         ]
 
@@ -159,7 +170,8 @@ class Accelerator(wiring.Component):
         multiplying = Signal()
         m.d.comb += [
             multiplying.eq(opcode == Opcode.MATMUL),
-            matmul.beats.payload.eq(self.beats.payload), unpacker.beats.payload.eq(self.beats.payload),
+            matmul.beats.payload.eq(self.beats.payload),
+            unpacker.beats.payload.eq(self.beats.payload),
             matmul.beats.valid.eq(self.beats.valid & multiplying),
             unpacker.beats.valid.eq(self.beats.valid & ~multiplying),
             self.beats.ready.eq(Mux(multiplying, matmul.beats.ready, unpacker.beats.ready)),
@@ -170,10 +182,13 @@ class Accelerator(wiring.Component):
         drain = Signal(range(Rescaler.latency + Epilogue.latency + 2))
         norm_op = (opcode == Opcode.STATS) | (opcode == Opcode.PROJECT)
         m.d.comb += [
-            unpacker.count.eq(instruction.count), unpacker.bytes.eq(opcode == Opcode.EMBED),
-            norm.project.eq(opcode == Opcode.PROJECT), norm.own_energy.eq(instruction.own_energy),
+            unpacker.count.eq(instruction.count),
+            unpacker.bytes.eq(opcode == Opcode.EMBED),
+            norm.project.eq(opcode == Opcode.PROJECT),
+            norm.own_energy.eq(instruction.own_energy),
             norm.count.eq(instruction.count),
-            matmul.rows.eq(instruction.count), matmul.blocks.eq(instruction.blocks),
+            matmul.rows.eq(instruction.count),
+            matmul.blocks.eq(instruction.blocks),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -238,22 +253,29 @@ class Accelerator(wiring.Component):
             norm.vector.eq(Mux(instruction.product, product.element, x.element)),
             x.read_address.eq(Mux(norm_op, norm.address, rescaler.early_row)),
             product.read_address.eq(norm.address),
-            q_write.addr.eq(norm.q_address), q_write.data.eq(norm.q.replicate(config.layout.tables)),
+            q_write.addr.eq(norm.q_address),
+            q_write.data.eq(norm.q.replicate(config.layout.tables)),
             q_write.en.eq(norm.q_write << norm.q_lane),
-            q_read.addr.eq(matmul.word_address), matmul.word.eq(q_read.data),
+            q_read.addr.eq(matmul.word_address),
+            matmul.word.eq(q_read.data),
         ]
 
         # The output scale, computed beside the matrix product whose last column block waits for it.
         header = unpacker.header
         scale_ready = Signal()
         m.d.comb += [
-            scale.start.eq(norm.measured), scale.energy.eq(norm.energy), scale.peak.eq(norm.peak),
+            scale.start.eq(norm.measured),
+            scale.energy.eq(norm.energy),
+            scale.peak.eq(norm.peak),
             scale.against.eq(Mux(instruction.against_g, epilogue.g_energy, 1)),
             scale.norm_shift.eq(norm.norm_shift),
-            scale.constant.eq(header[0:15]), scale.constant_exponent.eq(header[16:24].as_signed()),
-            scale.epsilon_exponent.eq(header[24:32].as_signed()), scale.epsilon.eq(header[32:47]),
+            scale.constant.eq(header[0:15]),
+            scale.constant_exponent.eq(header[16:24].as_signed()),
+            scale.epsilon_exponent.eq(header[24:32].as_signed()),
+            scale.epsilon.eq(header[32:47]),
             tempered.start.eq(scale.done),
-            tempered.a_mantissa.eq(scale.mantissa), tempered.a_exponent.eq(scale.exponent),
+            tempered.a_mantissa.eq(scale.mantissa),
+            tempered.a_exponent.eq(scale.exponent),
             tempered.b_mantissa.eq(settings.temperature_mantissa),
             tempered.b_exponent.eq(settings.temperature_exponent),
             matmul.hold.eq(~scale_ready),
@@ -270,7 +292,9 @@ class Accelerator(wiring.Component):
         exponent = Signal(signed(EXPONENT_BITS + 2))
         shift = Signal(signed(EXPONENT_BITS + 3))
         m.d.comb += [
-            exponent.eq(Mux(embedding, header[16:24].as_signed(), Mux(sampled, tempered.exponent, scale.exponent))),
+            exponent.eq(
+                Mux(embedding, header[16:24].as_signed(), Mux(sampled, tempered.exponent, scale.exponent))
+            ),
             rescaler.valid.eq(Mux(embedding, unpacker.elements.valid, matmul.valid)),
             rescaler.sum.eq(Mux(embedding, unpacker.elements.payload.as_signed(), matmul.sum)),
             rescaler.row.eq(Mux(embedding, element, matmul.row)),
@@ -278,35 +302,55 @@ class Accelerator(wiring.Component):
         # Held values: registered, so that the multiplexers stay off the multiplier's path.
         m.d.sync += [
             shift.eq(8 - exponent - Mux(wide, VECTOR.fraction, ACT.fraction)),
-            rescaler.mantissa.eq(Mux(embedding, header[0:15], Mux(sampled, tempered.mantissa, scale.mantissa))),
+            rescaler.mantissa.eq(
+                Mux(embedding, header[0:15], Mux(sampled, tempered.mantissa, scale.mantissa))
+            ),
             rescaler.wide.eq(wide),
         ]
         limit = (1 << SHIFT_BITS) - 1
         m.d.comb += rescaler.shift.eq(Mux(shift < 0, 0, Mux(shift > limit, limit, shift[:SHIFT_BITS])))
 
         m.d.comb += [
-            epilogue.mode.eq(mode), epilogue.first.eq(conductor.position == 0),
+            epilogue.mode.eq(mode),
+            epilogue.first.eq(conductor.position == 0),
             epilogue.state_base.eq(sequencer.state_base),
-            epilogue.early_row.eq(rescaler.early_row), epilogue.valid.eq(rescaler.out_valid),
-            epilogue.row.eq(rescaler.out_row), epilogue.value.eq(rescaler.value), epilogue.clamped.eq(rescaler.clamped),
+            epilogue.early_row.eq(rescaler.early_row),
+            epilogue.valid.eq(rescaler.out_valid),
+            epilogue.row.eq(rescaler.out_row),
+            epilogue.value.eq(rescaler.value),
+            epilogue.clamped.eq(rescaler.clamped),
             epilogue.bound_write.eq(unpacker.elements.valid & (opcode == Opcode.BOUND)),
-            epilogue.bound_row.eq(element), epilogue.bound.eq(unpacker.elements.payload[:15]),
+            epilogue.bound_row.eq(element),
+            epilogue.bound.eq(unpacker.elements.payload[:15]),
             epilogue.x_element.eq(x.element),
-            x.write.eq(epilogue.x_write), x.write_address.eq(epilogue.x_row), x.write_element.eq(epilogue.x_value),
-            product.write.eq(epilogue.product_write), product.write_address.eq(epilogue.product_row),
+            x.write.eq(epilogue.x_write),
+            x.write_address.eq(epilogue.x_row),
+            x.write_element.eq(epilogue.x_value),
+            product.write.eq(epilogue.product_write),
+            product.write_address.eq(epilogue.product_row),
             product.write_element.eq(epilogue.product),
             epilogue.busy.eq(~conductor.idle),
-            epilogue.state_address.eq(self.state_address), epilogue.state_write.eq(self.state_write),
-            epilogue.state_write_value.eq(self.state_write_value), self.state_value.eq(epilogue.state_value),
+            epilogue.state_address.eq(self.state_address),
+            epilogue.state_write.eq(self.state_write),
+            epilogue.state_write_value.eq(self.state_write_value),
+            self.state_value.eq(epilogue.state_value),
         ]
         in_head = multiplying & (mode == Mode.HEAD)
         m.d.comb += [
-            head.active.eq(in_head), head.sample.eq(settings.sample), head.emit_raw.eq(settings.emit_raw),
-            head.seed.eq(settings.seed), head.position.eq(conductor.position),
-            head.sum_valid.eq(matmul.valid), head.sum_row.eq(matmul.row), head.sum.eq(matmul.sum),
-            head.valid.eq(rescaler.out_valid), head.row.eq(rescaler.out_row), head.value.eq(rescaler.value),
+            head.active.eq(in_head),
+            head.sample.eq(settings.sample),
+            head.emit_raw.eq(settings.emit_raw),
+            head.seed.eq(settings.seed),
+            head.position.eq(conductor.position),
+            head.sum_valid.eq(matmul.valid),
+            head.sum_row.eq(matmul.row),
+            head.sum.eq(matmul.sum),
+            head.valid.eq(rescaler.out_valid),
+            head.row.eq(rescaler.out_row),
+            head.value.eq(rescaler.value),
             head.clamped.eq(rescaler.clamped),
-            matmul.one_by_one.eq(in_head & settings.emit_raw), matmul.taken.eq(head.taken),
+            matmul.one_by_one.eq(in_head & settings.emit_raw),
+            matmul.taken.eq(head.taken),
         ]
 
         with m.If(~conductor.idle):

@@ -16,7 +16,8 @@ _INSIDE = 7
 class Activation(wiring.Component):
     """`numerics.sigmoid` and `numerics.silu` of an ACT a cycle, beside a value that only passes.
 
-    Latency: `latency` cycles for all outputs. Cost: two multipliers (10 x 7 and 16 x 16 bits), a 256 x 25 bit table.
+    Latency: `latency` cycles for all outputs. Cost: two multipliers (10 x 7 and 16 x 16 bits), a 256 x 25 bit
+    table.
 
     Attributes
     ----------
@@ -31,32 +32,35 @@ class Activation(wiring.Component):
     latency = 5
 
     def __init__(self) -> None:
-        super().__init__({
-            "valid": In(1),
-            "x": In(signed(ACT.bits)),
-            "y": In(signed(ACT.bits)),
-            "row": In(COUNT_BITS),
-            "early_row": Out(COUNT_BITS),
-            "out_valid": Out(1),
-            "gate": Out(GATE.bits),
-            "silu": Out(signed(ACT.bits)),
-            "out_y": Out(signed(ACT.bits)),
-            "out_row": Out(COUNT_BITS),
-        })
+        super().__init__(
+            {
+                "valid": In(1),
+                "x": In(signed(ACT.bits)),
+                "y": In(signed(ACT.bits)),
+                "row": In(COUNT_BITS),
+                "early_row": Out(COUNT_BITS),
+                "out_valid": Out(1),
+                "gate": Out(GATE.bits),
+                "silu": Out(signed(ACT.bits)),
+                "out_y": Out(signed(ACT.bits)),
+                "out_row": Out(COUNT_BITS),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         table = sigmoid_table()
         rise_bits = max(rise for _, rise in table).bit_length()
         m.submodules.table = rom = memory.Memory(
-            shape=unsigned(GATE.bits + rise_bits), depth=len(table),
+            shape=unsigned(GATE.bits + rise_bits),
+            depth=len(table),
             init=[start | rise << GATE.bits for start, rise in table],
         )
         read = rom.read_port()
         xs = delay(m, self.x, 4, "x")
         ys = delay(m, Cat(self.valid, self.y, self.row), self.latency, "pass")
         m.d.comb += [
-            self.early_row.eq(ys[-2][1 + ACT.bits:]),
+            self.early_row.eq(ys[-2][1 + ACT.bits :]),
             Cat(self.out_valid, self.out_y, self.out_row).eq(ys[-1]),
         ]
 
@@ -67,7 +71,7 @@ class Activation(wiring.Component):
 
         start = Signal(GATE.bits)
         part = Signal(rise_bits)
-        m.d.sync += [start.eq(read.data[:GATE.bits]), part.eq((read.data[GATE.bits:] * inside) >> _INSIDE)]
+        m.d.sync += [start.eq(read.data[: GATE.bits]), part.eq((read.data[GATE.bits :] * inside) >> _INSIDE)]
         upper = Signal(GATE.bits)
         gate = Signal(GATE.bits)
         # 2**15 - 1 - upper for negative x: all bits inverted.

@@ -8,7 +8,7 @@ __all__ = ["bit_length", "clamp", "delay"]
 def clamp(value: Value, bits: int) -> tuple[Value, Value]:
     """A signed `value` clamped to `bits` bits, and whether it did not fit."""
     sign = value[-1]
-    outside = value[bits - 1:] != sign.replicate(len(value) - bits + 1)
+    outside = value[bits - 1 :] != sign.replicate(len(value) - bits + 1)
     limit = Cat((~sign).replicate(bits - 1), sign)
     return Mux(outside, limit, value[:bits]).as_signed(), outside
 

@@ -54,18 +54,38 @@ def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Progr
         )
 
     def linear(
-        parts: dict[str, Span], name: str, rows: int, columns: int, epilogue: Epilogue, base: int, *,
-        product: bool = False, own_energy: bool = False, against_g: bool = False, layered: bool = True,
+        parts: dict[str, Span],
+        name: str,
+        rows: int,
+        columns: int,
+        epilogue: Epilogue,
+        base: int,
+        *,
+        product: bool = False,
+        own_energy: bool = False,
+        against_g: bool = False,
+        layered: bool = True,
     ) -> list[Instruction]:
         gain, matrix = parts[f"{name}.gain"], parts[f"{name}.matrix"]
         return [
             Instruction(
-                Opcode.PROJECT, address=base + parts[f"{name}.header"].offset, count=columns, beats=gain.beats,
-                product=product, own_energy=own_energy, against_g=against_g, layered=layered,
+                Opcode.PROJECT,
+                address=base + parts[f"{name}.header"].offset,
+                count=columns,
+                beats=gain.beats,
+                product=product,
+                own_energy=own_energy,
+                against_g=against_g,
+                layered=layered,
             ),
             Instruction(
-                Opcode.MATMUL, address=base + matrix.offset, count=rows, blocks=layout.column_blocks(columns),
-                beats=matrix.beats, epilogue=epilogue, layered=layered,
+                Opcode.MATMUL,
+                address=base + matrix.offset,
+                count=rows,
+                blocks=layout.column_blocks(columns),
+                beats=matrix.beats,
+                epilogue=epilogue,
+                layered=layered,
             ),
         ]
 
@@ -96,7 +116,7 @@ def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Progr
     program = Program((embed, *body, *head), accelerator.digest())
     if len(program.instructions) * WORDS > accelerator.program_words:
         raise TritforgeError(
-            f"the program has {len(program.instructions) * WORDS} words; the accelerator {accelerator.name} holds"
-            f" {accelerator.program_words}"
+            f"the program has {len(program.instructions) * WORDS} words; the accelerator {accelerator.name}"
+            f" holds {accelerator.program_words}"
         )
     return program

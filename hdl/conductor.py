@@ -13,10 +13,14 @@ __all__ = ["RESULT", "STOPS", "TOKEN", "Conductor"]
 TOKEN = StructLayout({"token": unsigned(COUNT_BITS), "logits": unsigned(1), "generate": unsigned(1)})
 """A token to consume; whether its logits are wanted; whether to go on with the token chosen from them."""
 
-RESULT = StructLayout({
-    "token": unsigned(COUNT_BITS), "mantissa": unsigned(SCALE.bits), "exponent": signed(EXPONENT_BITS),
-    "last": unsigned(1),
-})
+RESULT = StructLayout(
+    {
+        "token": unsigned(COUNT_BITS),
+        "mantissa": unsigned(SCALE.bits),
+        "exponent": signed(EXPONENT_BITS),
+        "last": unsigned(1),
+    }
+)
 """A chosen token; the scale of its raw logits; whether the device now waits for the host."""
 
 STOPS = 2
@@ -26,8 +30,8 @@ STOPS = 2
 class Conductor(wiring.Component):
     """Runs the sequencer once a token.
 
-    After a token with `generate`, chosen tokens are consumed in turn until `new_tokens` have been chosen or a stop token
-    was. Latency: 2 cycles a token. Cost: a 32-bit counter of positions and a 16-bit one of tokens.
+    After a token with `generate`, chosen tokens are consumed in turn until `new_tokens` have been chosen or a
+    stop token was. Latency: 2 cycles a token. Cost: a 32-bit counter of positions and a 16-bit one of tokens.
 
     Attributes
     ----------
@@ -46,25 +50,27 @@ class Conductor(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({
-            "tokens": In(stream.Signature(TOKEN)),
-            "results": Out(stream.Signature(RESULT)),
-            "new_tokens": In(COUNT_BITS),
-            "stops": In(ArrayLayout(unsigned(COUNT_BITS), STOPS)),
-            "stops_enabled": In(STOPS),
-            "halt": In(1),
-            "set_position": In(1),
-            "new_position": In(32),
-            "position": Out(32),
-            "start": Out(1),
-            "token": Out(COUNT_BITS),
-            "logits": Out(1),
-            "done": In(1),
-            "chosen": In(COUNT_BITS),
-            "mantissa": In(SCALE.bits),
-            "exponent": In(signed(EXPONENT_BITS)),
-            "idle": Out(1),
-        })
+        super().__init__(
+            {
+                "tokens": In(stream.Signature(TOKEN)),
+                "results": Out(stream.Signature(RESULT)),
+                "new_tokens": In(COUNT_BITS),
+                "stops": In(ArrayLayout(unsigned(COUNT_BITS), STOPS)),
+                "stops_enabled": In(STOPS),
+                "halt": In(1),
+                "set_position": In(1),
+                "new_position": In(32),
+                "position": Out(32),
+                "start": Out(1),
+                "token": Out(COUNT_BITS),
+                "logits": Out(1),
+                "done": In(1),
+                "chosen": In(COUNT_BITS),
+                "mantissa": In(SCALE.bits),
+                "exponent": In(signed(EXPONENT_BITS)),
+                "idle": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -89,7 +95,9 @@ class Conductor(wiring.Component):
                     m.d.comb += self.tokens.ready.eq(1)
                     with m.If(self.tokens.valid):
                         m.d.sync += [
-                            self.token.eq(self.tokens.payload.token), self.logits.eq(self.tokens.payload.logits), left.eq(0),
+                            self.token.eq(self.tokens.payload.token),
+                            self.logits.eq(self.tokens.payload.logits),
+                            left.eq(0),
                         ]
                         with m.If(self.tokens.payload.generate):
                             m.d.sync += left.eq(self.new_tokens)

@@ -13,7 +13,7 @@ from ..models.config import ModelConfig
 from ..models.errors import TritforgeError
 from ..models.image import Layout, MemoryMap
 from ..models.trits import TRITS_PER_BYTE
-from .isa import COUNT_BITS, WORD_BITS, WORDS
+from .isa import COUNT_BITS, WORDS
 
 __all__ = ["AcceleratorConfig", "presets"]
 
@@ -56,13 +56,18 @@ class AcceleratorConfig:
 
     def __post_init__(self) -> None:
         limits = {
-            "hidden": (1, _MOST), "intermediate": (1, _MOST // 2), "states": (1, 1 << 24),
-            "program_words": (WORDS, 1 << 16), "memory_beats": (0, 1 << 32),
+            "hidden": (1, _MOST),
+            "intermediate": (1, _MOST // 2),
+            "states": (1, 1 << 24),
+            "program_words": (WORDS, 1 << 16),
+            "memory_beats": (0, 1 << 32),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
-                raise TritforgeError(f"accelerator {self.name}: {name} must be from {low} to {high}, not {value!r}")
+                raise TritforgeError(
+                    f"accelerator {self.name}: {name} must be from {low} to {high}, not {value!r}"
+                )
 
     @property
     def activation_words(self) -> int:
@@ -99,7 +104,9 @@ class AcceleratorConfig:
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise TritforgeError(f"an accelerator has no field {unknown[0]}; it has {', '.join(sorted(known))}")
+            raise TritforgeError(
+                f"an accelerator has no field {unknown[0]}; it has {', '.join(sorted(known))}"
+            )
         if missing := sorted(known - set(values) - {"memory_beats"}):
             raise TritforgeError(f"the accelerator lacks the field {missing[0]}")
         if not isinstance(values["layout"], dict):
@@ -117,7 +124,9 @@ class AcceleratorConfig:
         """
         path = _PRESETS / f"{source}.toml" if str(source) in presets() else Path(source)
         if path.suffix != ".toml" or not path.is_file():
-            raise TritforgeError(f"no accelerator {source}: name one of {', '.join(presets())}, or a .toml file")
+            raise TritforgeError(
+                f"no accelerator {source}: name one of {', '.join(presets())}, or a .toml file"
+            )
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
             return cls.from_dict({"name": path.stem, **values})
@@ -137,7 +146,9 @@ class AcceleratorConfig:
         for config in configs:
             if not config.misfits(model):
                 return config
-        raise TritforgeError(f"no preset holds the model; {configs[-1].name} lacks: {'; '.join(configs[-1].misfits(model))}")
+        raise TritforgeError(
+            f"no preset holds the model; {configs[-1].name} lacks: {'; '.join(configs[-1].misfits(model))}"
+        )
 
     def to_toml(self) -> str:
         """The configuration as a TOML file that `load` reads back."""

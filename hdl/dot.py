@@ -19,9 +19,9 @@ _INDEX_BITS = 7
 class TableFiller(wiring.Component):
     """Walks the 122 entries of all tables at once, from all zero outwards (`models.trits.gray_steps`).
 
-    Each entry is the one before plus or minus one activation, so one control and one word of activations (one for each
-    table) a cycle fill every table. Latency: 3 cycles from `start` to the first write, 124 to `done`; start again from
-    the cycle after `done`. Cost: an 11-bit adder a table.
+    Each entry is the one before plus or minus one activation, so one control and one word of activations (one
+    for each table) a cycle fill every table. Latency: 3 cycles from `start` to the first write, 124 to
+    `done`; start again from the cycle after `done`. Cost: an 11-bit adder a table.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class TableFiller(wiring.Component):
     block : In
         Column block whose activations are read; held until `done`.
     word_address : Out, word : In
-        Activation memory's read port; its word comes in the cycle after the address. Word 5 b + j holds digit j of
-        column block b: activation of column (5 b + j) * tables + t in its byte t.
+        Activation memory's read port; its word comes in the cycle after the address. Word 5 b + j holds digit
+        j of column block b: activation of column (5 b + j) * tables + t in its byte t.
     entry, values, write : Out
         The tables' write port: entry number, one value a table.
     done : Out(1)
@@ -47,16 +47,18 @@ class TableFiller(wiring.Component):
 
     def __init__(self, tables: int, words: int) -> None:
         self._tables = tables
-        super().__init__({
-            "start": In(1),
-            "block": In(range(max(2, words // TRITS_PER_BYTE))),
-            "word_address": Out(range(words)),
-            "word": In(ArrayLayout(signed(INT8.bits), tables)),
-            "entry": Out(_INDEX_BITS),
-            "values": Out(ArrayLayout(signed(ENTRY_BITS), tables)),
-            "write": Out(1),
-            "done": Out(1),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "block": In(range(max(2, words // TRITS_PER_BYTE))),
+                "word_address": Out(range(words)),
+                "word": In(ArrayLayout(signed(INT8.bits), tables)),
+                "entry": Out(_INDEX_BITS),
+                "values": Out(ArrayLayout(signed(ENTRY_BITS), tables)),
+                "write": Out(1),
+                "done": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -64,12 +66,13 @@ class TableFiller(wiring.Component):
         running = Signal()
         entry = Signal(_INDEX_BITS)
 
-        # The digit that moves is the lowest that is not 2; it moves up if the digits above it have an even sum.
+        # The digit that moves is the lowest that is not 2; it moves up if the digits above it have an even
+        # sum.
         place = Signal(range(TRITS_PER_BYTE))
         up = Signal()
         for j in reversed(range(TRITS_PER_BYTE)):
             odd_above: Value = C(0, 1)
-            for above in digits[j + 1:]:
+            for above in digits[j + 1 :]:
                 odd_above = odd_above ^ above[0]
             with m.If(digits[j] != 2):
                 m.d.comb += [place.eq(j), up.eq(~odd_above)]
@@ -94,8 +97,12 @@ class TableFiller(wiring.Component):
         # One cycle later the word is here, another one later its sum is.
         adding, adding_up, adding_entry = Signal(), Signal(), Signal(_INDEX_BITS)
         m.d.sync += [
-            adding.eq(running), adding_up.eq(up), adding_entry.eq(entry),
-            self.write.eq(adding), self.entry.eq(adding_entry), self.done.eq(adding & (adding_entry == ENTRIES - 1)),
+            adding.eq(running),
+            adding_up.eq(up),
+            adding_entry.eq(entry),
+            self.write.eq(adding),
+            self.entry.eq(adding_entry),
+            self.done.eq(adding & (adding_entry == ENTRIES - 1)),
         ]
         with m.If(adding):
             for t in range(self._tables):
@@ -105,9 +112,7 @@ class TableFiller(wiring.Component):
                 with m.Else():
                     # value +- a as one adder: a inverted, and the missing one as its carry-in.
                     inverted = activation.as_unsigned() ^ (~adding_up).replicate(INT8.bits)
-                    total = Cat(C(1, 1), self.values[t]).as_signed() + Cat(
-                        ~adding_up, inverted
-                    ).as_signed()
+                    total = Cat(C(1, 1), self.values[t]).as_signed() + Cat(~adding_up, inverted).as_signed()
                     m.d.sync += self.values[t].eq(total >> 1)
         return m
 
@@ -115,10 +120,10 @@ class TableFiller(wiring.Component):
 class LookupDot(wiring.Component):
     """Sum of 5 `tables` products of a ternary weight and an activation, every cycle.
 
-    Each table has two banks: one is read while the other is filled. The sign bit of a weight byte inverts the entry that
-    its index reads; the ones that a negation still lacks are the carry-ins of the adder tree, and one carry is left
-    for the accumulator. Latency: `latency` cycles from `codes` to `total`. Cost: a 256 x 11 bit memory and an adder a
-    table.
+    Each table has two banks: one is read while the other is filled. The sign bit of a weight byte inverts the
+    entry that its index reads; the ones that a negation still lacks are the carry-ins of the adder tree, and
+    one carry is left for the accumulator. Latency: `latency` cycles from `codes` to `total`. Cost: a 256 x 11
+    bit memory and an adder a table.
 
     Parameters
     ----------
@@ -141,16 +146,18 @@ class LookupDot(wiring.Component):
         if tables < 1:
             raise ValueError(f"a lookup dot product needs at least one table, not {tables}")
         self._tables = tables
-        super().__init__({
-            "codes": In(ArrayLayout(unsigned(8), tables)),
-            "bank": In(1),
-            "total": Out(signed(self.total_bits)),
-            "carry": Out(1),
-            "fill_bank": In(1),
-            "entry": In(_INDEX_BITS),
-            "values": In(ArrayLayout(signed(ENTRY_BITS), tables)),
-            "write": In(1),
-        })
+        super().__init__(
+            {
+                "codes": In(ArrayLayout(unsigned(8), tables)),
+                "bank": In(1),
+                "total": Out(signed(self.total_bits)),
+                "carry": Out(1),
+                "fill_bank": In(1),
+                "entry": In(_INDEX_BITS),
+                "values": In(ArrayLayout(signed(ENTRY_BITS), tables)),
+                "write": In(1),
+            }
+        )
 
     @property
     def levels(self) -> int:
@@ -193,7 +200,10 @@ class LookupDot(wiring.Component):
             sums: list[Value] = []
             for k in range(0, len(values) - 1, 2):
                 total = Signal(signed(ENTRY_BITS + level + 1), name=f"sum{level}_{k // 2}")
-                m.d.sync += total.eq((Cat(C(1, 1), values[k]).as_signed() + Cat(carries.pop(0), values[k + 1]).as_signed()) >> 1)
+                m.d.sync += total.eq(
+                    (Cat(C(1, 1), values[k]).as_signed() + Cat(carries.pop(0), values[k + 1]).as_signed())
+                    >> 1
+                )
                 sums.append(total)
             if len(values) % 2:
                 rest = Signal(signed(ENTRY_BITS + level + 1), name=f"rest{level}")

@@ -17,8 +17,9 @@ __all__ = ["Epilogue"]
 class Epilogue(wiring.Component):
     """Element pipeline behind `Rescaler`: i, f and g of row j in; h_j and the gated output out.
 
-    i and f wait in buffers until g_j comes. A row a cycle in every mode. Latency: at most `latency` cycles from a row to the
-    last write it causes. Cost: `Activation`, `Mlgru`, `ForgetGate`, two 16 x 16 bit multipliers, three memories.
+    i and f wait in buffers until g_j comes. A row a cycle in every mode. Latency: at most `latency` cycles
+    from a row to the last write it causes. Cost: `Activation`, `Mlgru`, `ForgetGate`, two 16 x 16 bit
+    multipliers, three memories.
 
     Parameters
     ----------
@@ -64,39 +65,41 @@ class Epilogue(wiring.Component):
     def __init__(self, hidden: int, states: int) -> None:
         self._hidden = hidden
         self._states = states
-        super().__init__({
-            "mode": In(Mode),
-            "first": In(1),
-            "state_base": In(range(states)),
-            "early_row": In(COUNT_BITS),
-            "valid": In(1),
-            "row": In(COUNT_BITS),
-            "value": In(signed(VECTOR.bits)),
-            "clamped": In(2),
-            "bound_write": In(1),
-            "bound_row": In(COUNT_BITS),
-            "bound": In(GATE.bits),
-            "clear_energy": In(1),
-            "x_element": In(signed(VECTOR.bits)),
-            "x_write": Out(1),
-            "x_row": Out(COUNT_BITS),
-            "x_value": Out(signed(VECTOR.bits)),
-            "product_write": Out(1),
-            "product_row": Out(COUNT_BITS),
-            "product": Out(signed(VECTOR.bits)),
-            "g_energy": Out(SQUARES_BITS),
-            "saturations": Out(3),
-            "busy": In(1),
-            "state_address": In(range(states)),
-            "state_write": In(1),
-            "state_write_value": In(signed(ACT.bits)),
-            "state_value": Out(signed(ACT.bits)),
-            **{
-                f"{name}_{port}": Out(shape)
-                for name in "ifh"
-                for port, shape in (("write", 1), ("row", COUNT_BITS), ("value", signed(ACT.bits)))
-            },
-        })
+        super().__init__(
+            {
+                "mode": In(Mode),
+                "first": In(1),
+                "state_base": In(range(states)),
+                "early_row": In(COUNT_BITS),
+                "valid": In(1),
+                "row": In(COUNT_BITS),
+                "value": In(signed(VECTOR.bits)),
+                "clamped": In(2),
+                "bound_write": In(1),
+                "bound_row": In(COUNT_BITS),
+                "bound": In(GATE.bits),
+                "clear_energy": In(1),
+                "x_element": In(signed(VECTOR.bits)),
+                "x_write": Out(1),
+                "x_row": Out(COUNT_BITS),
+                "x_value": Out(signed(VECTOR.bits)),
+                "product_write": Out(1),
+                "product_row": Out(COUNT_BITS),
+                "product": Out(signed(VECTOR.bits)),
+                "g_energy": Out(SQUARES_BITS),
+                "saturations": Out(3),
+                "busy": In(1),
+                "state_address": In(range(states)),
+                "state_write": In(1),
+                "state_write_value": In(signed(ACT.bits)),
+                "state_value": Out(signed(ACT.bits)),
+                **{
+                    f"{name}_{port}": Out(shape)
+                    for name in "ifh"
+                    for port, shape in (("write", 1), ("row", COUNT_BITS), ("value", signed(ACT.bits)))
+                },
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -104,13 +107,15 @@ class Epilogue(wiring.Component):
         m.submodules.mlgru = mlgru = Mlgru()
         m.submodules.forget = forget = ForgetGate()
         m.submodules.i_buffer = i_buffer = memory.Memory(shape=signed(ACT.bits), depth=self._hidden, init=[])
-        m.submodules.f_buffer = f_buffer = memory.Memory(shape=unsigned(GATE.bits), depth=self._hidden, init=[])
+        m.submodules.f_buffer = f_buffer = memory.Memory(
+            shape=unsigned(GATE.bits), depth=self._hidden, init=[]
+        )
         m.submodules.state = state = memory.Memory(shape=signed(ACT.bits), depth=self._states, init=[])
         i_read, i_write = i_buffer.read_port(), i_buffer.write_port()
         f_read, f_write = f_buffer.read_port(), f_buffer.write_port()
         h_read, h_write = state.read_port(), state.write_port()
 
-        act = self.value[:ACT.bits].as_signed()
+        act = self.value[: ACT.bits].as_signed()
         in_gru = self.mode == Mode.MLGRU
         in_glu = self.mode == Mode.GLU
 
@@ -122,7 +127,9 @@ class Epilogue(wiring.Component):
             i_read.addr.eq(self.early_row),
             h_read.addr.eq(Mux(self.busy, self.state_base + self.early_row, self.state_address)),
             self.state_value.eq(h_read.data),
-            mlgru.i.eq(i_read.data), mlgru.f.eq(f_read.data), mlgru.before.eq(Mux(self.first, 0, h_read.data)),
+            mlgru.i.eq(i_read.data),
+            mlgru.f.eq(f_read.data),
+            mlgru.before.eq(Mux(self.first, 0, h_read.data)),
             activation.valid.eq(Mux(in_gru, h_done, self.valid)),
             activation.x.eq(Mux(in_gru, mlgru.h, act)),
             activation.y.eq(Mux(in_gru, g, act)),
@@ -140,16 +147,23 @@ class Epilogue(wiring.Component):
             i_write.addr.eq(activation.out_row),
             i_write.data.eq(activation.silu),
             f_read.addr.eq(Mux(in_gru, self.early_row, activation.early_row)),
-            forget.bound.eq(f_read.data), forget.gate.eq(activation.gate),
+            forget.bound.eq(f_read.data),
+            forget.gate.eq(activation.gate),
             f_write.en.eq(self.bound_write | gates[0]),
             f_write.addr.eq(Mux(self.bound_write, self.bound_row, gates[1:])),
             f_write.data.eq(Mux(self.bound_write, self.bound, forget.f)),
         ]
 
         m.d.comb += [
-            self.i_write.eq(i_write.en), self.i_row.eq(activation.out_row), self.i_value.eq(activation.silu),
-            self.f_write.eq(gates[0]), self.f_row.eq(gates[1:]), self.f_value.eq(forget.f),
-            self.h_write.eq(h_done), self.h_row.eq(h_row), self.h_value.eq(mlgru.h),
+            self.i_write.eq(i_write.en),
+            self.i_row.eq(activation.out_row),
+            self.i_value.eq(activation.silu),
+            self.f_write.eq(gates[0]),
+            self.f_row.eq(gates[1:]),
+            self.f_value.eq(forget.f),
+            self.h_write.eq(h_done),
+            self.h_row.eq(h_row),
+            self.h_value.eq(mlgru.h),
         ]
 
         # Products: silu(h_j) meets g_j; silu(gate_j), one row earlier, meets up_j.
@@ -180,6 +194,9 @@ class Epilogue(wiring.Component):
         m.d.comb += difference_clamped.eq(mlgru.clamped & squaring)
         counted = self.valid & (self.mode != Mode.HEAD)
         m.d.comb += self.saturations.eq(
-            (self.clamped[0] & counted) + (self.clamped[1] & counted) + (overflow & into_x) + difference_clamped
+            (self.clamped[0] & counted)
+            + (self.clamped[1] & counted)
+            + (overflow & into_x)
+            + difference_clamped
         )
         return m

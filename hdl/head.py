@@ -1,6 +1,6 @@
 """LM head: the next token from the rows' sums, greedy or sampled, and raw logits."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
@@ -10,7 +10,7 @@ from .arith import bit_length, delay
 from .isa import COUNT_BITS
 from .rescale import Rescaler
 
-__all__ = ["GumbelNoise", "Head", "RAW"]
+__all__ = ["RAW", "GumbelNoise", "Head"]
 
 RAW = StructLayout({"sum": signed(SUM.bits), "row": unsigned(COUNT_BITS)})
 """One raw logit."""
@@ -19,7 +19,7 @@ _WEYL = 0x9E3779B9
 _ROUNDS = 8
 
 
-def _mix(state):  # type: ignore[no-untyped-def]
+def _mix(state: Value) -> Value:
     """`numerics.mix`, combinational."""
     x = state
     x = x ^ Cat(C(0, 13), x)[:32]
@@ -31,8 +31,8 @@ def _mix(state):  # type: ignore[no-untyped-def]
 class GumbelNoise(wiring.Component):
     """`numerics.gumbel_noise`: an entry's noise a cycle.
 
-    Latency: 9 cycles from `start` until steps may come, `latency` cycles from a step to its noise. Cost: a 256 x 16 bit table,
-    a 5 x 7 bit multiplier, a 32-bit adder.
+    Latency: 9 cycles from `start` until steps may come, `latency` cycles from a step to its noise. Cost: a
+    256 x 16 bit table, a 5 x 7 bit multiplier, a 32-bit adder.
 
     Attributes
     ----------
@@ -47,15 +47,22 @@ class GumbelNoise(wiring.Component):
     latency = Rescaler.latency
 
     def __init__(self) -> None:
-        super().__init__({
-            "start": In(1), "seed": In(32), "position": In(32), "step": In(1), "noise": Out(NOISE.bits),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "seed": In(32),
+                "position": In(32),
+                "step": In(1),
+                "noise": Out(NOISE.bits),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         rise_bits = max(rise for _, rise in gumbel_table()).bit_length()
         m.submodules.table = rom = memory.Memory(
-            shape=unsigned(NOISE.bits + rise_bits), depth=256,
+            shape=unsigned(NOISE.bits + rise_bits),
+            depth=256,
             init=[start | rise << NOISE.bits for start, rise in gumbel_table()],
         )
         read = rom.read_port()
@@ -63,7 +70,8 @@ class GumbelNoise(wiring.Component):
         rounds = Signal(range(_ROUNDS + 1))
         with m.If(self.start):
             m.d.sync += [
-                state.eq(self.seed ^ Cat(self.position[16:], self.position[:16])), rounds.eq(_ROUNDS),
+                state.eq(self.seed ^ Cat(self.position[16:], self.position[:16])),
+                rounds.eq(_ROUNDS),
             ]
         with m.Elif((rounds != 0) | self.step):
             m.d.sync += state.eq(_mix(state))
@@ -77,7 +85,7 @@ class GumbelNoise(wiring.Component):
         ]
         m.d.sync += place.eq(state[6:13])
         noise = Signal(NOISE.bits)
-        m.d.sync += noise.eq(read.data[:NOISE.bits] + ((read.data[NOISE.bits:] * place) >> 7))
+        m.d.sync += noise.eq(read.data[: NOISE.bits] + ((read.data[NOISE.bits :] * place) >> 7))
         m.d.comb += self.noise.eq(delay(m, noise, self.latency - 3, "noise")[-1])
         return m
 
@@ -85,8 +93,8 @@ class GumbelNoise(wiring.Component):
 class Head(wiring.Component):
     """Keeps the first row with the largest value.
 
-    Greedy compares the raw sums; sampling the rescaled logits (scale already divided by the temperature) plus noise.
-    Latency: 1 cycle behind the last row. Cost: `GumbelNoise` and a 33-bit comparator.
+    Greedy compares the raw sums; sampling the rescaled logits (scale already divided by the temperature) plus
+    noise. Latency: 1 cycle behind the last row. Cost: `GumbelNoise` and a 33-bit comparator.
 
     Attributes
     ----------
@@ -113,31 +121,35 @@ class Head(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({
-            "start": In(1),
-            "active": In(1),
-            "sample": In(1),
-            "emit_raw": In(1),
-            "seed": In(32),
-            "position": In(32),
-            "sum_valid": In(1),
-            "sum_row": In(COUNT_BITS),
-            "sum": In(signed(SUM.bits)),
-            "valid": In(1),
-            "row": In(COUNT_BITS),
-            "value": In(signed(VECTOR.bits)),
-            "clamped": In(2),
-            "raw": Out(stream.Signature(RAW)),
-            "taken": Out(1),
-            "token": Out(COUNT_BITS),
-            "saturations": Out(2),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "active": In(1),
+                "sample": In(1),
+                "emit_raw": In(1),
+                "seed": In(32),
+                "position": In(32),
+                "sum_valid": In(1),
+                "sum_row": In(COUNT_BITS),
+                "sum": In(signed(SUM.bits)),
+                "valid": In(1),
+                "row": In(COUNT_BITS),
+                "value": In(signed(VECTOR.bits)),
+                "clamped": In(2),
+                "raw": Out(stream.Signature(RAW)),
+                "taken": Out(1),
+                "token": Out(COUNT_BITS),
+                "saturations": Out(2),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.noise = noise = GumbelNoise()
         m.d.comb += [
-            noise.start.eq(self.start), noise.seed.eq(self.seed), noise.position.eq(self.position),
+            noise.start.eq(self.start),
+            noise.seed.eq(self.seed),
+            noise.position.eq(self.position),
             noise.step.eq(self.active & self.sum_valid),
         ]
         candidate = Signal(signed(VECTOR.bits + 1))
@@ -145,7 +157,11 @@ class Head(wiring.Component):
         row = Signal(COUNT_BITS)
         with m.If(self.sample):
             scaled_noise = Cat(C(0, VECTOR.fraction - NOISE.fraction), noise.noise)
-            m.d.comb += [candidate.eq(self.value + scaled_noise), valid.eq(self.valid & self.active), row.eq(self.row)]
+            m.d.comb += [
+                candidate.eq(self.value + scaled_noise),
+                valid.eq(self.valid & self.active),
+                row.eq(self.row),
+            ]
         with m.Else():
             m.d.comb += [candidate.eq(self.sum), valid.eq(self.sum_valid & self.active), row.eq(self.sum_row)]
         best = Signal(signed(VECTOR.bits + 1))
@@ -159,7 +175,9 @@ class Head(wiring.Component):
 
         with m.If(self.active & self.emit_raw & self.sum_valid):
             m.d.sync += [
-                self.raw.valid.eq(1), self.raw.payload.sum.eq(self.sum), self.raw.payload.row.eq(self.sum_row),
+                self.raw.valid.eq(1),
+                self.raw.payload.sum.eq(self.sum),
+                self.raw.payload.row.eq(self.sum_row),
             ]
         with m.Elif(self.raw.ready):
             m.d.sync += self.raw.valid.eq(0)

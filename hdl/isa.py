@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from amaranth.hdl import unsigned
 from amaranth.lib import data
 
-__all__ = ["COUNT_BITS", "Epilogue", "Instruction", "Opcode", "WORDS", "WORD_BITS"]
+__all__ = ["COUNT_BITS", "WORDS", "WORD_BITS", "Epilogue", "Instruction", "Opcode"]
 
 COUNT_BITS = 16
 """Bits of a number of elements, rows or column blocks."""
@@ -31,7 +31,7 @@ class Opcode(enum.IntEnum):
     MATMUL = 4
     """`count` rows, `blocks` column blocks, into an epilogue."""
     LAYER = 5
-    """Next layer: `beats` further, `count` states further; jump to `blocks` unless it was the last of `address`."""
+    """Next layer, `beats` and `count` states on; jump to `blocks` unless it was the last of `address`."""
     HEAD = 6
     """Ends the program unless logits are wanted."""
     END = 7
@@ -56,20 +56,22 @@ class Epilogue(enum.IntEnum):
     """x = row (used by the embedding alone)."""
 
 
-LAYOUT = data.StructLayout({
-    "opcode": unsigned(4),
-    "epilogue": unsigned(4),
-    "layered": unsigned(1),
-    "product": unsigned(1),
-    "own_energy": unsigned(1),
-    "against_g": unsigned(1),
-    "spare": unsigned(4),
-    "address": unsigned(32),
-    "count": unsigned(COUNT_BITS),
-    "spare2": unsigned(16),
-    "blocks": unsigned(COUNT_BITS),
-    "beats": unsigned(32),
-})
+LAYOUT = data.StructLayout(
+    {
+        "opcode": unsigned(4),
+        "epilogue": unsigned(4),
+        "layered": unsigned(1),
+        "product": unsigned(1),
+        "own_energy": unsigned(1),
+        "against_g": unsigned(1),
+        "spare": unsigned(4),
+        "address": unsigned(32),
+        "count": unsigned(COUNT_BITS),
+        "spare2": unsigned(16),
+        "blocks": unsigned(COUNT_BITS),
+        "beats": unsigned(32),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ class Instruction:
         for name, field in LAYOUT:
             value = int(getattr(self, name, 0))
             if not 0 <= value < 1 << field.width:
-                raise ValueError(f"{name} of {self.opcode.name} is {value}; {field.width} bits hold up to {(1 << field.width) - 1}")
+                raise ValueError(
+                    f"{name} of {self.opcode.name} is {value}; {field.width} bits hold up to"
+                    f" {(1 << field.width) - 1}"
+                )
             bits |= value << field.offset
         return [(bits >> (WORD_BITS * k)) & ((1 << WORD_BITS) - 1) for k in range(WORDS)]

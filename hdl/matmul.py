@@ -1,4 +1,4 @@
-"""Streams a ternary matrix past the lookup tables, column block by column block, and adds the rows' partial sums."""
+"""Streams a ternary matrix past the lookup tables, and adds the rows' partial sums."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import memory, stream, wiring
@@ -13,13 +13,14 @@ from .isa import COUNT_BITS
 
 __all__ = ["MatMul"]
 
+
 class MatMul(wiring.Component):
     """Ternary matrix times int8 vector.
 
-    Row blocks are outermost, then column blocks, then rows; a beat is one row of one column block. While a column block's
-    rows stream, the next one's tables are filled, so blocks of at least 125 rows stream without a pause. Sums leave during
-    a row block's last column block, one a beat, rows in order. Latency: `latency` cycles from a beat to its sum. Cost:
-    the dot product's, a partial sum memory and its adder.
+    Row blocks are outermost, then column blocks, then rows; a beat is one row of one column block. While a
+    column block's rows stream, the next one's tables are filled, so blocks of at least 125 rows stream
+    without a pause. Sums leave during a row block's last column block, one a beat, rows in order. Latency:
+    `latency` cycles from a beat to its sum. Cost: the dot product's, a partial sum memory and its adder.
 
     Parameters
     ----------
@@ -56,22 +57,24 @@ class MatMul(wiring.Component):
         self._layout = layout
         self._words = words
         self._dot = LookupDot(layout.tables)
-        super().__init__({
-            "start": In(1),
-            "rows": In(COUNT_BITS),
-            "blocks": In(COUNT_BITS),
-            "one_by_one": In(1),
-            "taken": In(1),
-            "hold": In(1),
-            "beats": In(stream.Signature(unsigned(8 * layout.beat_bytes))),
-            "word_address": Out(range(words)),
-            "word": In(ArrayLayout(signed(INT8.bits), layout.tables)),
-            "valid": Out(1),
-            "row": Out(COUNT_BITS),
-            "sum": Out(signed(SUM.bits)),
-            "done": Out(1),
-            "filling": Out(1),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "rows": In(COUNT_BITS),
+                "blocks": In(COUNT_BITS),
+                "one_by_one": In(1),
+                "taken": In(1),
+                "hold": In(1),
+                "beats": In(stream.Signature(unsigned(8 * layout.beat_bytes))),
+                "word_address": Out(range(words)),
+                "word": In(ArrayLayout(signed(INT8.bits), layout.tables)),
+                "valid": Out(1),
+                "row": Out(COUNT_BITS),
+                "sum": Out(signed(SUM.bits)),
+                "done": Out(1),
+                "filling": Out(1),
+            }
+        )
 
     @property
     def latency(self) -> int:
@@ -93,8 +96,11 @@ class MatMul(wiring.Component):
         m.d.comb += [
             last_fill.eq(fill_block + 1 == self.blocks),
             filler.block.eq(fill_block),
-            self.word_address.eq(filler.word_address), filler.word.eq(self.word),
-            dot.fill_bank.eq(fill_bank), dot.entry.eq(filler.entry), dot.values.eq(filler.values),
+            self.word_address.eq(filler.word_address),
+            filler.word.eq(self.word),
+            dot.fill_bank.eq(fill_bank),
+            dot.entry.eq(filler.entry),
+            dot.values.eq(filler.values),
             dot.write.eq(filler.write),
         ]
         with m.FSM(name="fill"):
@@ -118,7 +124,11 @@ class MatMul(wiring.Component):
 
         # Rows: one beat each.
         row_base, block, row, left, bank = (
-            Signal(COUNT_BITS), Signal(COUNT_BITS), Signal(range(self._layout.row_block)), Signal(COUNT_BITS), Signal(),
+            Signal(COUNT_BITS),
+            Signal(COUNT_BITS),
+            Signal(range(self._layout.row_block)),
+            Signal(COUNT_BITS),
+            Signal(),
         )
         last_block, last_row, last_rows, take, waiting = Signal(), Signal(), Signal(), Signal(), Signal()
         drain = Signal(range(self.latency + 2))
@@ -148,11 +158,15 @@ class MatMul(wiring.Component):
                     m.d.sync += row.eq(row + 1)
                     with m.If(last_row):
                         m.d.sync += [
-                            row.eq(0), filled.bit_select(bank, 1).eq(0), bank.eq(~bank), block.eq(block + 1),
+                            row.eq(0),
+                            filled.bit_select(bank, 1).eq(0),
+                            bank.eq(~bank),
+                            block.eq(block + 1),
                         ]
                         with m.If(last_block):
                             m.d.sync += [
-                                block.eq(0), row_base.eq(row_base + self._layout.row_block),
+                                block.eq(0),
+                                row_base.eq(row_base + self._layout.row_block),
                                 left.eq(left - self._layout.row_block),
                             ]
                             with m.If(last_rows):
@@ -168,10 +182,13 @@ class MatMul(wiring.Component):
         row_bits = len(row)
         stages = delay(m, Cat(take, row, block == 0, last_block, row_base), dot.latency, "stage")
         read, write = partial.read_port(), partial.write_port()
-        m.d.comb += read.addr.eq(stages[-2][1:1 + row_bits])
+        m.d.comb += read.addr.eq(stages[-2][1 : 1 + row_bits])
         valid, at, first, final, base = (
-            stages[-1][0], stages[-1][1:1 + row_bits], stages[-1][1 + row_bits], stages[-1][2 + row_bits],
-            stages[-1][3 + row_bits:],
+            stages[-1][0],
+            stages[-1][1 : 1 + row_bits],
+            stages[-1][1 + row_bits],
+            stages[-1][2 + row_bits],
+            stages[-1][3 + row_bits :],
         )
         before = Signal(signed(SUM.bits))
         m.d.comb += before.eq(Mux(first, 0, read.data))

@@ -24,7 +24,7 @@ class ForgetGate(wiring.Component):
         either = Signal(GATE.bits + 1)
         m.d.sync += [product.eq(self.bound * self.gate), either.eq(self.bound + self.gate)]
         f = Signal(GATE.bits + 1)
-        m.d.comb += f.eq(either - product[GATE.fraction:])
+        m.d.comb += f.eq(either - product[GATE.fraction :])
         m.d.sync += self.f.eq(f[:-1] | f[-1].replicate(GATE.bits))
         return m
 
@@ -47,13 +47,15 @@ class Mlgru(wiring.Component):
     latency = 3
 
     def __init__(self) -> None:
-        super().__init__({
-            "i": In(signed(ACT.bits)),
-            "f": In(GATE.bits),
-            "before": In(signed(ACT.bits)),
-            "h": Out(signed(ACT.bits)),
-            "clamped": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(signed(ACT.bits)),
+                "f": In(GATE.bits),
+                "before": In(signed(ACT.bits)),
+                "h": Out(signed(ACT.bits)),
+                "clamped": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

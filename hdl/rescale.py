@@ -18,7 +18,8 @@ _FINE = 3
 class Rescaler(wiring.Component):
     """`numerics.rescale`, a sum a cycle.
 
-    Latency: `latency` cycles from `valid` to `out_valid`. Cost: one 16 x 16 bit multiplier and a 40-bit shifter.
+    Latency: `latency` cycles from `valid` to `out_valid`. Cost: one 16 x 16 bit multiplier and a 40-bit
+    shifter.
 
     Attributes
     ----------
@@ -41,25 +42,29 @@ class Rescaler(wiring.Component):
     latency = 5
 
     def __init__(self) -> None:
-        super().__init__({
-            "valid": In(1),
-            "sum": In(signed(SUM.bits)),
-            "row": In(COUNT_BITS),
-            "mantissa": In(SCALE.bits),
-            "shift": In(SHIFT_BITS),
-            "wide": In(1),
-            "early_row": Out(COUNT_BITS),
-            "out_valid": Out(1),
-            "out_row": Out(COUNT_BITS),
-            "value": Out(signed(VECTOR.bits)),
-            "clamped": Out(2),
-        })
+        super().__init__(
+            {
+                "valid": In(1),
+                "sum": In(signed(SUM.bits)),
+                "row": In(COUNT_BITS),
+                "mantissa": In(SCALE.bits),
+                "shift": In(SHIFT_BITS),
+                "wide": In(1),
+                "early_row": Out(COUNT_BITS),
+                "out_valid": Out(1),
+                "out_row": Out(COUNT_BITS),
+                "value": Out(signed(VECTOR.bits)),
+                "clamped": Out(2),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         stages = delay(m, Cat(self.valid, self.row), self.latency, "stage")
         m.d.comb += [
-            self.early_row.eq(stages[-2][1:]), self.out_row.eq(stages[-1][1:]), self.out_valid.eq(stages[-1][0]),
+            self.early_row.eq(stages[-2][1:]),
+            self.out_row.eq(stages[-1][1:]),
+            self.out_valid.eq(stages[-1][0]),
         ]
 
         narrow = Signal(signed(NORMAL.bits))
@@ -89,4 +94,3 @@ class Rescaler(wiring.Component):
             self.clamped.eq(Cat(late, Mux(self.wide, outside_vector, outside_act))),
         ]
         return m
-

@@ -1,4 +1,4 @@
-"""The two numbers a BitLinear needs once a token: what its inputs are multiplied by, and what its sums are."""
+"""The two numbers that a BitLinear needs once a token: the factors of its inputs and of its sums."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -18,8 +18,8 @@ ENERGY_BITS = SQUARES_BITS + 1
 class SerialDivider(wiring.Component):
     """Floor division of 32 bits by 16, one quotient bit a cycle.
 
-    Latency: 16 cycles from `start` to `done`. The dividend's upper half must be less than the divisor, so that the
-    quotient has 16 bits. Cost: a 17-bit subtractor.
+    Latency: 17 cycles from `start` to `done`. The dividend's upper half must be less than the divisor, so
+    that the quotient has 16 bits. Cost: a 17-bit subtractor.
 
     Attributes
     ----------
@@ -30,9 +30,15 @@ class SerialDivider(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({
-            "start": In(1), "dividend": In(32), "divisor": In(16), "done": Out(1), "quotient": Out(16),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "dividend": In(32),
+                "divisor": In(16),
+                "done": Out(1),
+                "quotient": Out(16),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -54,7 +60,7 @@ class SerialDivider(wiring.Component):
 class Reciprocal(wiring.Component):
     """`numerics.reciprocal`: factor / 2**shift just below 127 / peak.
 
-    Latency: 19 cycles from `start` to `done`. Cost: a 16-bit shifter and the divider.
+    Latency: 18 cycles from `start` to `done`. Cost: a 16-bit shifter and the divider.
 
     Attributes
     ----------
@@ -65,9 +71,15 @@ class Reciprocal(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({
-            "start": In(1), "peak": In(PEAK_BITS), "done": Out(1), "factor": Out(15), "shift": Out(5),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "peak": In(PEAK_BITS),
+                "done": Out(1),
+                "factor": Out(15),
+                "shift": Out(5),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -80,8 +92,11 @@ class Reciprocal(wiring.Component):
         with m.If(self.start):
             m.d.sync += [divisor.eq((self.peak | (self.peak == 0)) << lead), self.shift.eq(23 - lead)]
         m.d.comb += [
-            divider.start.eq(begin), divider.dividend.eq(127 << 23), divider.divisor.eq(divisor),
-            self.factor.eq(divider.quotient), self.done.eq(divider.done),
+            divider.start.eq(begin),
+            divider.dividend.eq(127 << 23),
+            divider.divisor.eq(divisor),
+            self.factor.eq(divider.quotient),
+            self.done.eq(divider.done),
         ]
         return m
 
@@ -89,9 +104,9 @@ class Reciprocal(wiring.Component):
 class InverseRootScale(wiring.Component):
     """`numerics.epsilon_term` and `numerics.inverse_root_scale`, bit-serial.
 
-    scale = constant * peak / sqrt(energy + epsilon * against). Latency: below `latency` cycles from `start` to `done`, by
-    the size of the numbers; it runs beside the matrix product, whose first sum needs it. Cost: a 47-bit adder, a 17-bit
-    subtractor and the divider.
+    scale = constant * peak / sqrt(energy + epsilon * against). Latency: below `latency` cycles from `start`
+    to `done`, by the size of the numbers; it runs beside the matrix product, whose first sum needs it. Cost:
+    a 47-bit adder, a 17-bit subtractor and the divider.
 
     Attributes
     ----------
@@ -107,23 +122,25 @@ class InverseRootScale(wiring.Component):
         The SCALE; valid from `done` until the next start.
     """
 
-    latency = 160
+    latency = 165
 
     def __init__(self) -> None:
-        super().__init__({
-            "start": In(1),
-            "energy": In(SQUARES_BITS),
-            "peak": In(PEAK_BITS),
-            "against": In(SQUARES_BITS),
-            "norm_shift": In(5),
-            "constant": In(SCALE.bits),
-            "constant_exponent": In(signed(EXPONENT_BITS)),
-            "epsilon": In(SCALE.bits),
-            "epsilon_exponent": In(signed(EXPONENT_BITS)),
-            "done": Out(1),
-            "mantissa": Out(SCALE.bits),
-            "exponent": Out(signed(EXPONENT_BITS)),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "energy": In(SQUARES_BITS),
+                "peak": In(PEAK_BITS),
+                "against": In(SQUARES_BITS),
+                "norm_shift": In(5),
+                "constant": In(SCALE.bits),
+                "constant_exponent": In(signed(EXPONENT_BITS)),
+                "epsilon": In(SCALE.bits),
+                "epsilon_exponent": In(signed(EXPONENT_BITS)),
+                "done": Out(1),
+                "mantissa": Out(SCALE.bits),
+                "exponent": Out(signed(EXPONENT_BITS)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -141,7 +158,8 @@ class InverseRootScale(wiring.Component):
             """product = factor * product[15 bits], most significant bit first, in 15 steps."""
             m.d.sync += [
                 product.eq(Cat(C(0, 1), product[:31]) + Mux(wide[14], factor, 0)),
-                wide.eq(wide << 1), steps.eq(steps - 1),
+                wide.eq(wide << 1),
+                steps.eq(steps - 1),
             ]
             with m.If(steps == 1):
                 m.next = then
@@ -149,7 +167,9 @@ class InverseRootScale(wiring.Component):
         trial = Signal(signed(20))
         m.d.comb += [
             trial.eq(Cat(wide[30:32], rest[:17]) - Cat(C(1, 2), root)),
-            divider.dividend.eq(product), divider.divisor.eq(root), divider.start.eq(0),
+            divider.dividend.eq(product),
+            divider.divisor.eq(root),
+            divider.start.eq(0),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -206,7 +226,9 @@ class InverseRootScale(wiring.Component):
                     m.d.sync += [rest.eq(Cat(wide[30:32], rest[:16])), root.eq(Cat(C(0, 1), root[:15]))]
                 with m.If(steps == 1):
                     m.d.sync += [
-                        factor.eq(self.peak | (self.peak == 0)), wide.eq(self.constant), product.eq(0),
+                        factor.eq(self.peak | (self.peak == 0)),
+                        wide.eq(self.constant),
+                        product.eq(0),
                         steps.eq(SCALE.bits),
                     ]
                     m.next = "CONSTANT"
@@ -233,7 +255,7 @@ class InverseRootScale(wiring.Component):
 class ScaleProduct(wiring.Component):
     """`numerics.multiply_scale`: a SCALE times another, truncated, bit-serial.
 
-    Latency: 17 cycles from `start` to `done`. Cost: a 16-bit adder.
+    Latency: 16 cycles from `start` to `done`. Cost: a 16-bit adder.
 
     Attributes
     ----------
@@ -246,16 +268,18 @@ class ScaleProduct(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({
-            "start": In(1),
-            "a_mantissa": In(SCALE.bits),
-            "a_exponent": In(signed(EXPONENT_BITS)),
-            "b_mantissa": In(SCALE.bits),
-            "b_exponent": In(signed(EXPONENT_BITS)),
-            "done": Out(1),
-            "mantissa": Out(SCALE.bits),
-            "exponent": Out(signed(EXPONENT_BITS + 2)),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "a_mantissa": In(SCALE.bits),
+                "a_exponent": In(signed(EXPONENT_BITS)),
+                "b_mantissa": In(SCALE.bits),
+                "b_exponent": In(signed(EXPONENT_BITS)),
+                "done": Out(1),
+                "mantissa": Out(SCALE.bits),
+                "exponent": Out(signed(EXPONENT_BITS + 2)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -268,13 +292,15 @@ class ScaleProduct(wiring.Component):
         with m.Elif(steps != 0):
             # From the lowest bit upwards: the sum enters on top and moves down.
             total = Signal(SCALE.bits + 1)
-            m.d.comb += total.eq(product[SCALE.bits:] + Mux(multiplier[0], self.a_mantissa, 0))
+            m.d.comb += total.eq(product[SCALE.bits :] + Mux(multiplier[0], self.a_mantissa, 0))
             m.d.sync += [
-                product.eq(Cat(product[1:SCALE.bits], total)), multiplier.eq(multiplier >> 1), steps.eq(steps - 1),
+                product.eq(Cat(product[1 : SCALE.bits], total)),
+                multiplier.eq(multiplier >> 1),
+                steps.eq(steps - 1),
             ]
         carry = product[-1]
         m.d.comb += [
-            self.mantissa.eq(Mux(carry, product[SCALE.bits:], product[SCALE.bits - 1:])),
+            self.mantissa.eq(Mux(carry, product[SCALE.bits :], product[SCALE.bits - 1 :])),
             self.exponent.eq(self.a_exponent + self.b_exponent + (SCALE.bits - 1) + carry),
         ]
         return m

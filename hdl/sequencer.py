@@ -16,8 +16,8 @@ REQUEST = StructLayout({"address": unsigned(32), "count": unsigned(32)})
 class Sequencer(wiring.Component):
     """Fetches instructions, asks for their weight beats, starts their unit and waits until it has ended.
 
-    Latency: 10 cycles an instruction beside its unit's, and 16 for EMBED's product of token and row size. Cost: the program
-    memory, a 128-bit instruction register, two 32-bit adders.
+    Latency: 10 cycles an instruction beside its unit's, and 16 for EMBED's product of token and row size.
+    Cost: the program memory, a 128-bit instruction register, two 32-bit adders.
 
     Parameters
     ----------
@@ -52,26 +52,30 @@ class Sequencer(wiring.Component):
 
     def __init__(self, program_words: int, states: int) -> None:
         self._program_words = program_words
-        super().__init__({
-            "program_write": In(1),
-            "program_address": In(range(program_words)),
-            "program_word": In(WORD_BITS),
-            "start": In(1),
-            "token": In(COUNT_BITS),
-            "logits": In(1),
-            "done": Out(1),
-            "request": Out(stream.Signature(REQUEST)),
-            "instruction": Out(LAYOUT),
-            "dispatch": Out(1),
-            "finished": In(1),
-            "state_base": Out(range(states)),
-            "layer": Out(COUNT_BITS),
-            "running": Out(1),
-        })
+        super().__init__(
+            {
+                "program_write": In(1),
+                "program_address": In(range(program_words)),
+                "program_word": In(WORD_BITS),
+                "start": In(1),
+                "token": In(COUNT_BITS),
+                "logits": In(1),
+                "done": Out(1),
+                "request": Out(stream.Signature(REQUEST)),
+                "instruction": Out(LAYOUT),
+                "dispatch": Out(1),
+                "finished": In(1),
+                "state_base": Out(range(states)),
+                "layer": Out(COUNT_BITS),
+                "running": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.program = program = memory.Memory(shape=unsigned(WORD_BITS), depth=self._program_words, init=[])
+        m.submodules.program = program = memory.Memory(
+            shape=unsigned(WORD_BITS), depth=self._program_words, init=[]
+        )
         write, read = program.write_port(), program.read_port()
         at = Signal(range(self._program_words))
         word = Signal(range(WORDS + 1))
@@ -82,8 +86,11 @@ class Sequencer(wiring.Component):
         stride = Signal(32)
         again = Signal()
         m.d.comb += [
-            write.en.eq(self.program_write), write.addr.eq(self.program_address), write.data.eq(self.program_word),
-            read.addr.eq(at), self.instruction.eq(instruction),
+            write.en.eq(self.program_write),
+            write.addr.eq(self.program_address),
+            write.data.eq(self.program_word),
+            read.addr.eq(at),
+            self.instruction.eq(instruction),
             self.request.payload.address.eq(address),
             # A projection's header stands before its gain.
             self.request.payload.count.eq(instruction.beats + again),
@@ -98,14 +105,18 @@ class Sequencer(wiring.Component):
             with m.State("FETCH"):  # a word comes a cycle after its address; the last one in ends up on top
                 m.d.sync += [at.eq(at + 1), word.eq(word + 1)]
                 with m.If(word != 0):
-                    m.d.sync += instruction.eq((instruction.as_value() >> WORD_BITS) | (read.data << (WORD_BITS * (WORDS - 1))))
+                    m.d.sync += instruction.eq(
+                        (instruction.as_value() >> WORD_BITS) | (read.data << (WORD_BITS * (WORDS - 1)))
+                    )
                 with m.If(word == WORDS):
                     m.d.sync += [word.eq(0), at.eq(at)]
                     m.next = "DECODE"
             with m.State("DECODE"):
                 m.d.sync += [
-                    address.eq(instruction.address), again.eq(opcode == Opcode.PROJECT),
-                    factor.eq(self.token), stride.eq(instruction.beats),
+                    address.eq(instruction.address),
+                    again.eq(opcode == Opcode.PROJECT),
+                    factor.eq(self.token),
+                    stride.eq(instruction.beats),
                 ]
                 with m.If(instruction.layered):
                     m.d.sync += address.eq(instruction.address + base)
@@ -115,7 +126,8 @@ class Sequencer(wiring.Component):
                         m.next = "ROW"
                     with m.Case(Opcode.LAYER):
                         m.d.sync += [
-                            base.eq(base + instruction.beats), self.state_base.eq(self.state_base + instruction.count),
+                            base.eq(base + instruction.beats),
+                            self.state_base.eq(self.state_base + instruction.count),
                             self.layer.eq(self.layer + 1),
                         ]
                         with m.If(self.layer + 1 != instruction.address):

@@ -33,23 +33,28 @@ class VectorStore(wiring.Component):
 
     def __init__(self, depth: int) -> None:
         self._depth = depth
-        super().__init__({
-            "read_address": In(range(depth)),
-            "element": Out(signed(VECTOR.bits)),
-            "write": In(1),
-            "write_address": In(range(depth)),
-            "write_element": In(signed(VECTOR.bits)),
-            "clear": In(1),
-            "magnitude": Out(VECTOR.bits - 1),
-        })
+        super().__init__(
+            {
+                "read_address": In(range(depth)),
+                "element": Out(signed(VECTOR.bits)),
+                "write": In(1),
+                "write_address": In(range(depth)),
+                "write_element": In(signed(VECTOR.bits)),
+                "clear": In(1),
+                "magnitude": Out(VECTOR.bits - 1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = store = memory.Memory(shape=signed(VECTOR.bits), depth=self._depth, init=[])
         read, write = store.read_port(), store.write_port()
         m.d.comb += [
-            read.addr.eq(self.read_address), self.element.eq(read.data),
-            write.addr.eq(self.write_address), write.data.eq(self.write_element), write.en.eq(self.write),
+            read.addr.eq(self.read_address),
+            self.element.eq(read.data),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_element),
+            write.en.eq(self.write),
         ]
         size = Signal(VECTOR.bits - 1)
         m.d.comb += size.eq(self.write_element[:-1] ^ self.write_element[-1].replicate(VECTOR.bits - 1))

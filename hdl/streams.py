@@ -12,10 +12,10 @@ HEADER_BITS = 64
 
 
 class Unpacker(wiring.Component):
-    """Beats in, vectors of 16-bit elements out: int16, or int8 with its sign extended; and headers, kept whole.
+    """Beats in, vectors of 16-bit elements out: int16, or int8 sign-extended; and headers, kept whole.
 
-    Latency: 1 cycle. One element a cycle, without a bubble between beats; what is left of a vector's last beat is dropped.
-    Cost: a register as wide as a beat.
+    Latency: 1 cycle. One element a cycle, without a bubble between beats; what is left of a vector's last
+    beat is dropped. Cost: a register as wide as a beat.
 
     Parameters
     ----------
@@ -29,7 +29,8 @@ class Unpacker(wiring.Component):
     elements : Out(stream)
         Elements as 16-bit two's complement.
     start : In(1)
-        Begins a vector of `count` elements, int8 if `bytes` is high, else int16; the one before must have ended.
+        Begins a vector of `count` elements, int8 if `bytes` is high, else int16; the one before must have
+        ended.
     take_header : In(1)
         The next beat's first 64 bits become `header`; held until `header_taken`. Not during a vector.
     header, header_taken : Out
@@ -45,16 +46,18 @@ class Unpacker(wiring.Component):
         if beat_bits <= 0 or beat_bits % HEADER_BITS:
             raise ValueError(f"a beat must be a multiple of {HEADER_BITS} bits wide, not {beat_bits}")
         self._beat_bits = beat_bits
-        super().__init__({
-            "beats": In(stream.Signature(unsigned(beat_bits))),
-            "elements": Out(stream.Signature(unsigned(16))),
-            "start": In(1),
-            "count": In(COUNT_BITS),
-            "bytes": In(1),
-            "take_header": In(1),
-            "header": Out(HEADER_BITS),
-            "header_taken": Out(1),
-        })
+        super().__init__(
+            {
+                "beats": In(stream.Signature(unsigned(beat_bits))),
+                "elements": Out(stream.Signature(unsigned(16))),
+                "start": In(1),
+                "count": In(COUNT_BITS),
+                "bytes": In(1),
+                "take_header": In(1),
+                "header": Out(HEADER_BITS),
+                "header_taken": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

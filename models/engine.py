@@ -1,8 +1,8 @@
 """Engines: the ways to run a model, behind one interface.
 
 ``float`` is the numpy reference in float32, ``golden`` the integer model of the accelerator's arithmetic;
-both are in ``models/software.py``. ``rtl``, the simulated accelerator itself, is in ``sim/engine.py`` and imports
-neither. golden and rtl give equal numbers and exchange states.
+both are in ``models/software.py``. ``rtl``, the simulated accelerator itself, is in ``sim/engine.py`` and
+imports neither. golden and rtl give equal numbers and exchange states.
 """
 
 import json

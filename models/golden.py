@@ -1,6 +1,7 @@
 """Integer golden model: exactly what the accelerator computes, in numpy.
 
-Reads like `reference`, with the formats of `numerics`. Whole token sequences at once; only the recurrence loops.
+Reads like `reference`, with the formats of `numerics`. Whole token sequences at once; only the recurrence
+loops.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from .numerics import (
     ACT,
+    NOISE,
     VECTOR,
     Ints,
     Saturations,
@@ -25,7 +27,6 @@ from .numerics import (
     magnitude_or,
     mlgru,
     multiply_scale,
-    NOISE,
     norm_shift,
     normalise,
     product,
@@ -140,7 +141,9 @@ class GoldenModel:
         trace(layer, "z", z)
 
         shift = norm_shift(magnitude_or(z))
-        x = sat.clamp(x + self._linear(block.down, z, shift, squares(normalise(z, shift[:, None])), VECTOR), VECTOR)
+        x = sat.clamp(
+            x + self._linear(block.down, z, shift, squares(normalise(z, shift[:, None])), VECTOR), VECTOR
+        )
         trace(layer, "down", x)
         return x
 
@@ -148,11 +151,15 @@ class GoldenModel:
     def _energy(norm: Norm, x: Ints, shift: Ints) -> Ints:
         return squares(product(normalise(x, shift[:, None]), norm.weights))
 
-    def _linear(self, linear: BitLinear, x: Ints, shift: Ints, energy: Ints, fmt: Any, against: Any = 1) -> Ints:
+    def _linear(
+        self, linear: BitLinear, x: Ints, shift: Ints, energy: Ints, fmt: Any, against: Any = 1
+    ) -> Ints:
         sums, mantissa, exponent = self._bitlinear(linear, x, shift, energy, against)
         return rescale(sums, mantissa[:, None], exponent[:, None], fmt, self.saturations)
 
-    def _bitlinear(self, linear: BitLinear, x: Ints, shift: Ints, energy: Ints, against: Any = 1) -> tuple[Ints, Ints, Ints]:
+    def _bitlinear(
+        self, linear: BitLinear, x: Ints, shift: Ints, energy: Ints, against: Any = 1
+    ) -> tuple[Ints, Ints, Ints]:
         products = product(normalise(x, shift[:, None]), linear.gain)
         peak = np.max(np.abs(products), axis=-1)
         factor, move = reciprocal(peak)
@@ -177,8 +184,10 @@ class GoldenModel:
         return self._floats[key]
 
     def choose(self, logits: Logits, position: int, temperature: tuple[int, int] | None, seed: int) -> int:
-        """The next token from the last position of `logits`: its largest sum, the first of equals; with a
-        temperature (SCALE of 1/T) its largest logit/T plus noise.
+        """The next token from the last position of `logits`.
+
+        Without a temperature its largest sum, the first of equals; with one (SCALE of 1/T) its largest
+        logit/T plus noise.
 
         `position` is that of the token whose logits these are, counted from the start of the text.
         """

@@ -31,11 +31,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "ACT", "EMBEDDING_BITS", "EXPONENT_BITS", "GATE", "INT8", "NOISE", "NORMAL", "SCALE", "SHIFT_MAX",
-    "SQUARES_BITS", "SUM", "VECTOR", "WEIGHT", "Fixed", "Ints", "Saturations", "epsilon_term", "gumbel_noise",
-    "gumbel_table", "glu", "inverse_root_scale", "lower_bound_gate", "magnitude_or", "mix", "mlgru",
-    "multiply_scale", "noise_of", "noise_seed", "norm_shift", "normalise", "product", "quantise",
-    "quantise_vector", "reciprocal", "rescale", "scale_value", "sigmoid", "sigmoid_table", "silu", "squares",
+    "ACT",
+    "EMBEDDING_BITS",
+    "EXPONENT_BITS",
+    "GATE",
+    "INT8",
+    "NOISE",
+    "NORMAL",
+    "SCALE",
+    "SHIFT_MAX",
+    "SQUARES_BITS",
+    "SUM",
+    "VECTOR",
+    "WEIGHT",
+    "Fixed",
+    "Ints",
+    "Saturations",
+    "epsilon_term",
+    "glu",
+    "gumbel_noise",
+    "gumbel_table",
+    "inverse_root_scale",
+    "lower_bound_gate",
+    "magnitude_or",
+    "mix",
+    "mlgru",
+    "multiply_scale",
+    "noise_of",
+    "noise_seed",
+    "norm_shift",
+    "normalise",
+    "product",
+    "quantise",
+    "quantise_vector",
+    "reciprocal",
+    "rescale",
+    "scale_value",
+    "sigmoid",
+    "sigmoid_table",
+    "silu",
+    "squares",
     "to_scale",
 ]
 
@@ -110,7 +145,7 @@ def _half_up(values: Ints, shift: Any) -> Ints:
     return result
 
 
-# Scales: positive numbers as a 15-bit mantissa and a power of two -------------------------------------------------
+# Scales: positive numbers as a 15-bit mantissa and a power of two
 
 
 def to_scale(value: float) -> tuple[int, int]:
@@ -173,11 +208,11 @@ def quantise_vector(values: NDArray[Any], bits: int = WEIGHT.bits) -> tuple[Ints
     return np.rint(values * 2.0**exponent).astype(np.int64), exponent
 
 
-# RMSNorm and the int8 quantiser of a BitLinear -------------------------------------------------------------------
+# RMSNorm and the int8 quantiser of a BitLinear
 
 
 def magnitude_or(vectors: Ints) -> Ints:
-    """OR over the last axis of the elements' bits, negative ones inverted: as many bits as the widest needs."""
+    """OR over the last axis of the elements' bits, negative ones inverted: as wide as the widest."""
     vectors = np.asarray(vectors, dtype=np.int64)
     return np.asarray(np.bitwise_or.reduce(vectors ^ (vectors >> 63), axis=-1))
 
@@ -200,7 +235,8 @@ def product(normal: Ints, weights: Ints) -> Ints:
 
 def squares(values: Ints) -> Ints:
     """Sum of squares over the last axis, exact."""
-    return np.sum(values * values, axis=-1)
+    total: Ints = np.sum(values * values, axis=-1)
+    return total
 
 
 def reciprocal(peak: Any) -> tuple[Ints, Ints]:
@@ -223,7 +259,9 @@ def quantise(products: Ints, factor: Any, shift: Any) -> Ints:
 
 
 def epsilon_term(mantissa: int, exponent: int, shift: Any, energy: Any = 1) -> Ints:
-    """RMSNorm's epsilon in the units of a sum of squares taken at `shift`: mantissa * energy * 2**(exponent - 2 shift).
+    """RMSNorm's epsilon in the units of a sum of squares taken at `shift`.
+
+    mantissa * energy * 2**(exponent - 2 shift), truncated; exact for moves to the left of up to 15 bits.
 
     `energy` is 1, or the sum of squares of g where a norm stands before the BitLinear's own.
     The energy is cut to its leading 16 bits first, the width of the multiplication.
@@ -237,9 +275,7 @@ def epsilon_term(mantissa: int, exponent: int, shift: Any, energy: Any = 1) -> I
     return result
 
 
-def inverse_root_scale(
-    constant: tuple[int, int], peak: Any, energy: Any
-) -> tuple[Ints, Ints]:
+def inverse_root_scale(constant: tuple[int, int], peak: Any, energy: Any) -> tuple[Ints, Ints]:
     """constant * peak / sqrt(energy) as a SCALE, every step truncated: the output scale of a BitLinear.
 
     Parameters
@@ -266,7 +302,7 @@ def inverse_root_scale(
     return quotient >> carry, constant[1] + pairs - lead + carry
 
 
-# Sigmoid, SiLU, the recurrence and the gated unit -----------------------------------------------------------------
+# Sigmoid, SiLU, the recurrence and the gated unit
 
 _SEGMENT_BITS = 7
 """Low bits of |x| inside a segment of the sigmoid's table: 256 segments of 1/16 each, up to 16."""
@@ -309,7 +345,8 @@ def lower_bound_gate(gate: Ints, bound: Ints) -> Ints:
 def mlgru(i: Ints, f: Ints, h: Ints, saturations: Saturations) -> Ints:
     """One step of the MLGRU, elementwise: f*h + (1 - f)*i, with i = silu(i_proj) (paper, section 3.3.1).
 
-    Written i + f*(h - i), one multiplication; the difference is clamped to ACT, the product rounded (ties up).
+    Written i + f*(h - i), one multiplication; the difference is clamped to ACT, the product rounded (ties
+    up).
     """
     difference = saturations.clamp(h - i, ACT)
     return i + _half_up(f * difference, GATE.fraction)
@@ -320,7 +357,7 @@ def glu(gate: Ints, up: Ints) -> Ints:
     return gate * up
 
 
-# Sampling: Gumbel-max with a counter-based stream ----------------------------------------------------------------
+# Sampling: Gumbel-max with a counter-based stream
 
 _MASK = 0xFFFFFFFF
 _WEYL = 0x9E3779B9
@@ -337,7 +374,7 @@ def mix(state: Any) -> NDArray[np.uint64]:
 
 
 def noise_seed(seed: int, position: Any) -> NDArray[np.uint64]:
-    """State of the random stream before the first vocabulary entry at a `position` (both taken modulo 2**32)."""
+    """State of the random stream before the first vocabulary entry at a position, both modulo 2**32."""
     p = np.asarray(position, dtype=np.uint64) & np.uint64(_MASK)
     state = np.uint64(seed & _MASK) ^ (((p << np.uint64(16)) | (p >> np.uint64(16))) & np.uint64(_MASK))
     for _ in range(_ROUNDS):
@@ -354,7 +391,9 @@ def gumbel_table() -> tuple[tuple[int, int], ...]:
     """
 
     def knot(tail: float) -> int:
-        return 0 if tail >= 1.0 else max(0, round((3.0 - math.log(-math.log1p(-tail))) * (1 << NOISE.fraction)))
+        return (
+            0 if tail >= 1.0 else max(0, round((3.0 - math.log(-math.log1p(-tail))) * (1 << NOISE.fraction)))
+        )
 
     table = []
     for k in range(16):
@@ -367,12 +406,13 @@ def gumbel_table() -> tuple[tuple[int, int], ...]:
 
 
 def noise_of(state: Any) -> Ints:
-    """NOISE from a state of the random stream: bits 31..17 choose the octave, 16..13 the cell, 12..6 the place in it."""
+    """NOISE from a state: bits 31..17 choose the octave, 16..13 the cell, 12..6 the place in it."""
     state = np.asarray(state, dtype=np.int64)
     _, bits = np.frexp((state >> 17).astype(np.float64))
     cell = 16 * (15 - bits.astype(np.int64)) + ((state >> 13) & 15)
     table = np.array(gumbel_table(), dtype=np.int64)
-    return table[cell, 0] + ((table[cell, 1] * ((state >> 6) & 127)) >> 7)
+    noise: Ints = table[cell, 0] + ((table[cell, 1] * ((state >> 6) & 127)) >> 7)
+    return noise
 
 
 def gumbel_noise(seed: int, position: int, vocabulary: int) -> Ints:

@@ -1,9 +1,11 @@
 """From a checkpoint's float weights to the integers that the accelerator holds.
 
-A BitLinear behind an RMSNorm needs neither norm's scale for its int8 inputs, since a positive factor cancels there; it
-needs two gains and one number. With x the block's input, w the RMSNorm's weights and v the BitLinear's own:
+A BitLinear behind an RMSNorm needs neither norm's scale for its int8 inputs, since a positive factor cancels
+there; it needs two gains and one number. With x the block's input, w the RMSNorm's weights and v the
+BitLinear's own:
 
-    S = mean((x w)^2),  M = max|x w v|,  q = round(127 x w v / M),  out = (t @ q) mean|W| M / (127 sqrt(S + epsilon))
+    S = mean((x w)^2),  M = max|x w v|,  q = round(127 x w v / M)
+    out = (t @ q) mean|W| M / (127 sqrt(S + epsilon))
 
 `Norm` holds w, `BitLinear` holds the ternary t, the gain w v, and the constants of the last factor.
 """
@@ -23,7 +25,17 @@ from .config import ModelConfig
 from .numerics import EMBEDDING_BITS, GATE, Ints, quantise_vector, to_scale
 from .tokenizer import Tokenizer, find_tokenizer
 
-__all__ = ["BITLINEAR_EPSILON", "BitLinear", "Block", "Head", "IntegerModel", "Norm", "QuantisedCheckpoint", "quantise", "trit_count"]
+__all__ = [
+    "BITLINEAR_EPSILON",
+    "BitLinear",
+    "Block",
+    "Head",
+    "IntegerModel",
+    "Norm",
+    "QuantisedCheckpoint",
+    "quantise",
+    "trit_count",
+]
 
 BITLINEAR_EPSILON = 1e-6
 """Epsilon of a BitLinear's own RMSNorm, as upstream's fused kernel uses it."""
@@ -120,12 +132,15 @@ class IntegerModel(Protocol):
         """Final norm and LM head."""
 
 
-def _chained(weight: NDArray[np.float32], own: NDArray[Any], norm: NDArray[Any], before: Norm, floor: float) -> BitLinear:
+def _chained(
+    weight: NDArray[np.float32], own: NDArray[Any], norm: NDArray[Any], before: Norm, floor: float
+) -> BitLinear:
     """A BitLinear behind the RMSNorm `norm`; `floor` is its epsilon times what it is measured against."""
     ternary, mean = ternarise(weight)
     n = norm.size
     gain, exponent = quantise_vector(norm.astype(np.float64) * own)
-    # The RMSNorm's own epsilon stands beside mean(x^2), which is not measured: mean((x w)^2) / mean(w^2) stands for it.
+    # The RMSNorm's own epsilon stands beside mean(x^2), which is not measured: mean((x w)^2) / mean(w^2)
+    # stands for it.
     mean_square = float(np.mean(norm.astype(np.float64) ** 2))
     fold = math.sqrt(1 + BITLINEAR_EPSILON / mean_square) if mean_square else 1.0
     constant = _scale_constant(mean, n, before.exponent - exponent) / fold
@@ -180,7 +195,8 @@ class QuantisedCheckpoint:
         share /= share.sum(axis=0)
         bounds = np.cumsum(share, axis=0) - share[0]
         bounds[0] = 0.0
-        return np.clip(np.rint(bounds * (1 << GATE.fraction)), 0, GATE.high).astype(np.int64)
+        integers: Ints = np.clip(np.rint(bounds * (1 << GATE.fraction)), 0, GATE.high).astype(np.int64)
+        return integers
 
     def block(self, layer: int) -> Block:
         """See `IntegerModel`."""
@@ -193,27 +209,47 @@ class QuantisedCheckpoint:
             weights = read(prefix + name)
             return weights, Norm(*quantise_vector(weights))
 
-        def chained(name: str, weight: NDArray[np.float32], weights: NDArray[Any], before: Norm, floor: float) -> BitLinear:
+        def chained(
+            name: str, weight: NDArray[np.float32], weights: NDArray[Any], before: Norm, floor: float
+        ) -> BitLinear:
             own = read(f"{prefix}{name}.norm.weight").astype(np.float64)
             return _chained(weight, own, weights, before, floor)
 
         attn, attn_norm = norm("attn_norm.weight")
         i, f, g = (
-            chained(f"attn.{n}_proj", read(f"{prefix}attn.{n}_proj.weight"), attn, attn_norm, BITLINEAR_EPSILON * eps * d)
+            chained(
+                f"attn.{n}_proj",
+                read(f"{prefix}attn.{n}_proj.weight"),
+                attn,
+                attn_norm,
+                BITLINEAR_EPSILON * eps * d,
+            )
             for n in "ifg"
         )
         gate_weights, g_norm = norm("attn.g_norm.weight")
-        # Measured against the sum of g^2 in ACT^2 units; g_norm's epsilon is below its last bit (docs/numerics.md).
-        o = chained("attn.o_proj", read(prefix + "attn.o_proj.weight"), gate_weights, g_norm, BITLINEAR_EPSILON * 2.0**-22)
+        # Measured against the sum of g^2 in ACT^2 units; g_norm's epsilon is below its last bit
+        # (docs/numerics.md).
+        o = chained(
+            "attn.o_proj",
+            read(prefix + "attn.o_proj.weight"),
+            gate_weights,
+            g_norm,
+            BITLINEAR_EPSILON * 2.0**-22,
+        )
         mlp, mlp_norm = norm("mlp_norm.weight")
-        gate_up = chained("mlp.gate_proj", read(prefix + "mlp.gate_proj.weight"), mlp, mlp_norm, BITLINEAR_EPSILON * eps * d)
+        gate_up = chained(
+            "mlp.gate_proj", read(prefix + "mlp.gate_proj.weight"), mlp, mlp_norm, BITLINEAR_EPSILON * eps * d
+        )
         interleaved = np.empty_like(gate_up.weights)
         interleaved[0::2], interleaved[1::2] = gate_up.weights[:wide], gate_up.weights[wide:]
         gate_up = BitLinear(interleaved, gate_up.gain, gate_up.constant, gate_up.epsilon)
         ternary, mean = ternarise(read(prefix + "mlp.down_proj.weight"))
         gain, exponent = quantise_vector(read(prefix + "mlp.down_proj.norm.weight"))
         down = BitLinear(
-            ternary, gain, to_scale(_scale_constant(mean, wide, 15 - exponent)), to_scale(BITLINEAR_EPSILON * wide * 2.0**44)
+            ternary,
+            gain,
+            to_scale(_scale_constant(mean, wide, 15 - exponent)),
+            to_scale(BITLINEAR_EPSILON * wide * 2.0**44),
         )
         return Block(self._bounds()[layer], attn_norm, i, f, g, g_norm, o, mlp_norm, gate_up, down)
 

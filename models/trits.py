@@ -1,9 +1,9 @@
 """Five ternary weights in a byte, in the code that the lookup dot product reads without a decoder.
 
-Bit 7 is a sign, bits 6..0 an index from 0 to 121: the place in the reflected ternary Gray sequence, counted from its
-centre, where all five trits are 0. Neighbours in the sequence differ in one trit by one, so a table of the sums for all
-indices is filled by adding or subtracting one activation a step; the sign negates all five trits. 243 of the 256
-bytes are codes.
+Bit 7 is a sign, bits 6..0 an index from 0 to 121: the place in the reflected ternary Gray sequence, counted
+from its centre, where all five trits are 0. Neighbours in the sequence differ in one trit by one, so a table
+of the sums for all indices is filled by adding or subtracting one activation a step; the sign negates all
+five trits. 243 of the 256 bytes are codes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ENTRIES = 122
 def gray_steps() -> tuple[tuple[int, int], ...]:
     """The 121 steps (trit, +1 or -1) that walk from all zero through the second half of the Gray sequence.
 
-    A base-3 counter starts at its centre 11111; each step increments it, and the trit that moves is the digit that is
-    incremented, up if the digits above it have an even sum, else down.
+    A base-3 counter starts at its centre 11111; each step increments it, and the trit that moves is the digit
+    that is incremented, up if the digits above it have an even sum, else down.
     """
     digits = [1] * TRITS_PER_BYTE
     steps = []
@@ -38,7 +38,7 @@ def gray_steps() -> tuple[tuple[int, int], ...]:
             digits[place] = 0
             place += 1
         digits[place] += 1
-        steps.append((place, 1 if sum(digits[place + 1:]) % 2 == 0 else -1))
+        steps.append((place, 1 if sum(digits[place + 1 :]) % 2 == 0 else -1))
     return tuple(steps)
 
 
@@ -66,7 +66,8 @@ def _code_of_value() -> NDArray[np.uint8]:
 def encode_trits(trits: NDArray[Any]) -> NDArray[np.uint8]:
     """(..., 5) values in {-1, 0, +1} to (...,) bytes."""
     powers = 3 ** np.arange(TRITS_PER_BYTE)
-    return _code_of_value()[((trits.astype(np.int16) + 1) * powers).sum(axis=-1)]
+    codes: NDArray[np.uint8] = _code_of_value()[((trits.astype(np.int16) + 1) * powers).sum(axis=-1)]
+    return codes
 
 
 def decode_trits(codes: NDArray[np.uint8]) -> NDArray[np.int8]:

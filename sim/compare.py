@@ -19,7 +19,14 @@ from .engine import RtlEngine
 
 __all__ = ["Comparison", "Difference", "compare"]
 
-_LANES = {"x": ("embedding", "o", "down"), "product": ("u", "z"), "h": ("h",), "i": ("i",), "f": ("f",), "g": ("g",)}
+_LANES = {
+    "x": ("embedding", "o", "down"),
+    "product": ("u", "z"),
+    "h": ("h",),
+    "i": ("i",),
+    "f": ("f",),
+    "g": ("g",),
+}
 """Units of the golden model whose elements each probe shows, in the order in which they come."""
 
 
@@ -92,8 +99,10 @@ def compare(
     *,
     stall_rate: float = 0.0,
 ) -> Comparison:
-    """Run a text on the simulated accelerator and on the golden model, and compare every element that leaves a unit:
-    embedding, i, f, g, h, gated outputs, residuals, raw logits, scales, saturations.
+    """Run a text on the simulated accelerator and on the golden model, and compare.
+
+    Compared is every element that leaves a unit: embedding, i, f, g, h, gated outputs, residuals, raw logits,
+    and each token's scale and saturations.
 
     Parameters
     ----------
@@ -115,7 +124,9 @@ def compare(
     state = golden.initial_state()
     compared = states = 0
     for t, token in enumerate(ids):
-        expected: dict[str, list[tuple[int | None, str, Ints]]] = {unit: [] for units in _LANES.values() for unit in units}
+        expected: dict[str, list[tuple[int | None, str, Ints]]] = {
+            unit: [] for units in _LANES.values() for unit in units
+        }
 
         def keep(layer: int | None, unit: str, values: Ints, into: Any = expected) -> None:
             if unit in into:
@@ -125,7 +136,8 @@ def compare(
         sums, scales = rtl.logits([int(token)])
         events = rtl.take_events()
         differences = [
-            found for number, lane in enumerate(PROBES)
+            found
+            for number, lane in enumerate(PROBES)
             if (found := _lane(t, _ordered(expected, lane), events[events["lane"] == number]))
         ]
         differences.sort(key=lambda found: (found.cycle is None, found.cycle))
@@ -140,13 +152,17 @@ def compare(
     return Comparison(len(ids), compared, states, rtl.saturations, None)
 
 
-def _ordered(expected: dict[str, list[tuple[int | None, str, Ints]]], lane: str) -> list[tuple[int | None, str, Ints]]:
+def _ordered(
+    expected: dict[str, list[tuple[int | None, str, Ints]]], lane: str
+) -> list[tuple[int | None, str, Ints]]:
     """What a probe must show, in order: by layer, then as the units follow one another."""
     parts = [part for unit in _LANES[lane] for part in expected[unit]]
     return sorted(parts, key=lambda part: -1 if part[0] is None else part[0])
 
 
-def _lane(token: int, expected: list[tuple[int | None, str, Ints]], events: NDArray[Any]) -> Difference | None:
+def _lane(
+    token: int, expected: list[tuple[int | None, str, Ints]], events: NDArray[Any]
+) -> Difference | None:
     at = 0
     for layer, unit, values in expected:
         seen = events[at : at + len(values)]
@@ -161,12 +177,19 @@ def _lane(token: int, expected: list[tuple[int | None, str, Ints]], events: NDAr
     if at < len(events):
         extra = events[at]
         layer, unit, _ = expected[-1]
-        return Difference(token, layer, unit, int(extra["row"]), int(extra["cycle"]), None, int(extra["value"]))
+        return Difference(
+            token, layer, unit, int(extra["row"]), int(extra["cycle"]), None, int(extra["value"])
+        )
     return None
 
 
 def _after(
-    token: int, sums: NDArray[np.int32], got: NDArray[np.int32], scale: float, got_scale: float, rtl: RtlEngine,
+    token: int,
+    sums: NDArray[np.int32],
+    got: NDArray[np.int32],
+    scale: float,
+    got_scale: float,
+    rtl: RtlEngine,
     golden: GoldenModel,
 ) -> list[Difference]:
     wrong = np.flatnonzero(sums != got)

@@ -28,10 +28,18 @@ from .verilog import to_verilog
 
 __all__ = ["EVENT", "RtlEngine", "accelerator_verilog", "compiled_accelerator"]
 
-EVENT = np.dtype([
-    ("cycle", "<u8"), ("flags", "u1"), ("row", "<u2"), ("row_high", "u1"), ("value", "<i4"), ("lane", "<u4"), ("layer", "<u4"),
-])
-"""One element that left a unit: cycle, `PROBE` (bit 0 of flags valid, the rest the epilogue's mode), unit, layer."""
+EVENT = np.dtype(
+    [
+        ("cycle", "<u8"),
+        ("flags", "u1"),
+        ("row", "<u2"),
+        ("row_high", "u1"),
+        ("value", "<i4"),
+        ("lane", "<u4"),
+        ("layer", "<u4"),
+    ]
+)
+"""One element that left a unit: cycle, `PROBE` (flags: bit 0 valid, the rest the mode), unit, layer."""
 
 _WAITS, _RESULT, _STUCK, _OUT_OF_RANGE = range(4)
 _RUNNER = Path(__file__).with_name("runner.cpp")
@@ -125,8 +133,9 @@ class RtlEngine:
         program = compile_program(image.config, config)
         if image.layout != config.layout:
             raise TritforgeError(
-                f"the image is laid out for {image.layout.lanes} lanes and row blocks of {image.layout.row_block};"
-                f" the accelerator {config.name} has {config.layout.lanes} and {config.layout.row_block}"
+                f"the image is laid out for {image.layout.lanes} lanes and row blocks of"
+                f" {image.layout.row_block}; the accelerator {config.name} has {config.layout.lanes} and"
+                f" {config.layout.row_block}"
             )
         self.library = compiled_accelerator(config)
         self._library = _library(self.library)
@@ -152,7 +161,9 @@ class RtlEngine:
         else:
             state.check(self.config, self._image.digest, self._numbers)
         if state.position >= 1 << 32:
-            raise TritforgeError(f"the state stands at position {state.position}; the accelerator counts to {(1 << 32) - 1}")
+            raise TritforgeError(
+                f"the state stands at position {state.position}; the accelerator counts to {(1 << 32) - 1}"
+            )
         self._generating = False
         h = np.ascontiguousarray(state.h, np.int16)
         self._library.tritforge_reset(self._handle)
@@ -175,7 +186,9 @@ class RtlEngine:
             While a generation is under way: the accelerator already works on the next token.
         """
         if self._generating:
-            raise TritforgeError("the accelerator's state can be read when the generation has ended or was closed")
+            raise TritforgeError(
+                "the accelerator's state can be read when the generation has ended or was closed"
+            )
         h = np.zeros((self.config.num_hidden_layers, self.config.hidden_size), np.int16)
         position = int(self._library.tritforge_read_state(self._handle, h.ctypes.data, h.size))
         if position == 0:
@@ -208,13 +221,15 @@ class RtlEngine:
         seed: int = 0,
         stop: frozenset[int] = frozenset(),
     ) -> Iterator[int]:
-        """See `Engine`. The accelerator itself consumes what it chose, until it has chosen enough or a stop token."""
+        """See `Engine`; the accelerator itself consumes what it chose."""
         pending = [] if self._next is None else [self._next]
         tokens = checked_tokens([*pending, *prompt], self.config.vocab_size)
         if not tokens.size:
             raise TritforgeError("the prompt is empty; a text begins with at least one token")
         if len(stop) > STOPS:
-            raise TritforgeError(f"{len(stop)} stop tokens are more than the {STOPS} that the accelerator compares with")
+            raise TritforgeError(
+                f"{len(stop)} stop tokens are more than the {STOPS} that the accelerator compares with"
+            )
         return self._tokens(tokens, max_new, temperature, seed, sorted(stop))
 
     @property
@@ -224,7 +239,7 @@ class RtlEngine:
 
     @property
     def lane_use(self) -> float:
-        """Share of the lanes' cycles of the latest generation that multiplied a weight of the model, padding not counted."""
+        """Share of the latest generation's lane cycles that multiplied a weight, padding not counted."""
         cycles = self.accelerator.layout.lanes * self.cycles
         return trit_count(self.config) * self.timing.generated_tokens / cycles if cycles else 0.0
 
@@ -233,7 +248,7 @@ class RtlEngine:
         self._library.tritforge_trace(self._handle, int(on))
 
     def take_events(self) -> NDArray[Any]:
-        """What was recorded since the last call: (n,) of `EVENT`, in order; lanes are numbered as `PROBES`."""
+        """What was recorded since the last call, (n,) of `EVENT` in order; lanes are numbered as `PROBES`."""
         events = np.zeros(int(self._library.tritforge_event_count(self._handle)), EVENT)
         self._library.tritforge_take_events(self._handle, events.ctypes.data)
         return events
@@ -255,8 +270,11 @@ class RtlEngine:
         mantissa, exponent = (0, 0) if temperature is None else to_scale(1 / temperature)
         settings: dict[str, Any] = {
             "new_tokens": min(max_new, 0xFFFF),
-            "stops": stop + [0] * (STOPS - len(stop)), "stops_enabled": (1 << len(stop)) - 1,
-            "sample": temperature is not None, "temperature_mantissa": mantissa, "temperature_exponent": exponent,
+            "stops": stop + [0] * (STOPS - len(stop)),
+            "stops_enabled": (1 << len(stop)) - 1,
+            "sample": temperature is not None,
+            "temperature_mantissa": mantissa,
+            "temperature_exponent": exponent,
             "seed": seed & 0xFFFFFFFF,
         }
         first = self._cycles()

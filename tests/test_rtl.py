@@ -27,7 +27,11 @@ ONE_LAYER = {"hidden_size": 41, "intermediate_size": 500, "num_hidden_layers": 1
 LARGE_VOCABULARY = {"hidden_size": 5, "intermediate_size": 3, "num_hidden_layers": 4, "vocab_size": 1500}
 SMALLEST = {"hidden_size": 1, "intermediate_size": 1, "num_hidden_layers": 1, "vocab_size": 1}
 UNBOUNDED = {
-    "hidden_size": 80, "intermediate_size": 80, "num_hidden_layers": 2, "vocab_size": 2, "use_lower_bound": False,
+    "hidden_size": 80,
+    "intermediate_size": 80,
+    "num_hidden_layers": 2,
+    "vocab_size": 2,
+    "use_lower_bound": False,
 }
 
 
@@ -47,11 +51,14 @@ def text(seed: int, length: int, vocabulary: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, vocabulary, length)
 
 
-def test_upstream_s_model_is_equal_in_every_element(model_a: Path, vectors_a: dict[str, NDArray[Any]]) -> None:
+def test_upstream_s_model_is_equal_in_every_element(
+    model_a: Path, vectors_a: dict[str, NDArray[Any]]
+) -> None:
     tokens = vectors_a["input_ids"].reshape(-1)
     found = compare(packed(model_a), UP5K, tokens)
     assert found.first_difference is None
-    # 24 tokens, 2 layers: embedding; i, f, g, h, u, o, down of 64 and z of 192; 256 logits, scale and saturations.
+    # 24 tokens, 2 layers: embedding; i, f, g, h, u, o, down of 64 and z of 192; 256 logits, scale and
+    # saturations.
     assert found.values_compared == 24 * (64 + 2 * (7 * 64 + 192) + 256 + 2)
     assert found.state_values == 24 * 2 * 64
 
@@ -97,13 +104,17 @@ def test_one_build_runs_all_models_by_image_and_program_alone(
 
 
 @pytest.mark.parametrize("temperature", [None, 0.3, 1.0, 7.5])
-def test_generation_samples_as_golden_does(make_model: Callable[..., Path], temperature: float | None) -> None:
+def test_generation_samples_as_golden_does(
+    make_model: Callable[..., Path], temperature: float | None
+) -> None:
     image = packed(make_model(seed=5, **ODD))
     engine, golden = RtlEngine(image, UP5K), GoldenEngine(image)
     for seed in (0, 1, 0xFFFFFFFF):
         engine.reset()
         golden.reset()
-        ours, theirs = (list(each.generate([3, 1], 20, temperature=temperature, seed=seed)) for each in (engine, golden))
+        ours, theirs = (
+            list(each.generate([3, 1], 20, temperature=temperature, seed=seed)) for each in (engine, golden)
+        )
         assert ours == theirs
         assert engine.saturations == golden.saturations
 
@@ -119,7 +130,9 @@ def test_generation_ends_at_a_stop_token(make_model: Callable[..., Path]) -> Non
     assert engine.state().next_token == stop
 
 
-def test_a_state_continues_as_if_never_interrupted_and_crosses_between_engines(make_model: Callable[..., Path]) -> None:
+def test_a_state_continues_as_if_never_interrupted_and_crosses_between_engines(
+    make_model: Callable[..., Path],
+) -> None:
     image = packed(make_model(seed=8, **ODD))
     whole = list(GoldenEngine(image).generate([7, 2], 30, temperature=1.0, seed=9))
     first, second = RtlEngine(image, UP5K), RtlEngine(image, UP5K)
@@ -163,7 +176,10 @@ def test_saturations_are_counted_alike(make_model: Callable[..., Path]) -> None:
     # Huge pre-activations: i, f, g, gate and up leave their format.
     weights = quantise(Checkpoint(directory))
     block = weights.block(0)
-    loud = {name: (getattr(block, name).constant[0], getattr(block, name).constant[1] + 9) for name in ("i", "g", "gate_up")}
+    loud = {
+        name: (getattr(block, name).constant[0], getattr(block, name).constant[1] + 9)
+        for name in ("i", "g", "gate_up")
+    }
 
     class Loud:
         config, tokenizer = weights.config, None
@@ -175,7 +191,8 @@ def test_saturations_are_counted_alike(make_model: Callable[..., Path]) -> None:
 
             original = weights.block(layer)
             return replace(
-                original, **{name: replace(getattr(original, name), constant=scale) for name, scale in loud.items()}
+                original,
+                **{name: replace(getattr(original, name), constant=scale) for name, scale in loud.items()},
             )
 
     found = compare(in_memory_image(Loud(), UP5K.layout), UP5K, text(4, 8, 33))
@@ -183,7 +200,9 @@ def test_saturations_are_counted_alike(make_model: Callable[..., Path]) -> None:
     assert found.saturations > 100
 
 
-def test_a_wrong_weight_is_found_where_it_is(make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_weight_is_found_where_it_is(
+    make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = packed(make_model(seed=6, **ODD))
     other = packed(make_model(seed=6, **ODD))
     # One weight byte of layer 1's g_proj, row 5, in the accelerator's memory alone.
@@ -214,14 +233,16 @@ def test_a_larger_model_runs_on_a_larger_preset(make_model: Callable[..., Path])
 
 def test_what_does_not_fit_is_refused_with_the_numbers(make_model: Callable[..., Path]) -> None:
     image = packed(make_model(hidden_size=257, num_hidden_layers=1))
-    with pytest.raises(TritforgeError, match="does not fit the accelerator up5k: hidden size 257 of at most 256"):
+    with pytest.raises(
+        TritforgeError, match="does not fit the accelerator up5k: hidden size 257 of at most 256"
+    ):
         RtlEngine(image, UP5K)
 
 
 def test_an_image_of_another_layout_is_refused(make_model: Callable[..., Path]) -> None:
     medium = AcceleratorConfig.load("medium")
     image = packed(make_model(), medium)
-    with pytest.raises(TritforgeError, match="laid out for 80 lanes .* has 40"):
+    with pytest.raises(TritforgeError, match=r"laid out for 80 lanes .* has 40"):
         RtlEngine(image, UP5K)
 
 

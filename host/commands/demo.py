@@ -36,9 +36,9 @@ def command(
     temperature and seed, and must choose the same. Then everything that left a unit of the accelerator is
     compared: states, activations, logits. A difference ends the demo with exit code 1.
     """
-    from ...models.software import GoldenEngine
     from ...models.errors import TritforgeError
     from ...models.loading import load
+    from ...models.software import GoldenEngine
     from ...sim.compare import compare
     from ...sim.engine import RtlEngine
     from ..session import open_accelerator, open_image
