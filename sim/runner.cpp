@@ -21,6 +21,7 @@ constexpr uint32_t PROBE_LANES = sizeof(Vmodel::probe) / 8;
 
 enum Stop { WAITS = 0, RESULT = 1, STUCK = 2, OUT_OF_RANGE = 3 };
 
+// An element that left a unit; lane PROBE_LANES: the request of an instruction for weight beats.
 struct Event {
     uint64_t cycle;
     uint64_t probe;
@@ -106,6 +107,7 @@ struct Runner {
                 return;
             }
             requests.emplace_back(address, count);
+            if (trace) events.push_back({cycle, pending, PROBE_LANES, top.layer});
         }
         if ((handover.beat || handover.request) && !requests.empty())
             std::memcpy(&top.PORT(beats, payload), memory + requests.front().first * beat_bytes, beat_bytes);
