@@ -209,7 +209,7 @@ class Accelerator(wiring.Component):
                                 matmul.start.eq(1),
                                 x.clear.eq(mode == Mode.RESIDUAL),
                                 product.clear.eq((mode == Mode.MLGRU) | (mode == Mode.GLU)),
-                                epilogue.clear_energy.eq(mode == Mode.MLGRU),
+                                norm.side_clear.eq(mode == Mode.MLGRU),
                                 head.start.eq(mode == Mode.HEAD),
                             ]
             with m.State("HEADER"):
@@ -267,7 +267,7 @@ class Accelerator(wiring.Component):
             scale.start.eq(norm.measured),
             scale.energy.eq(norm.energy),
             scale.peak.eq(norm.peak),
-            scale.against.eq(Mux(instruction.against_g, epilogue.g_energy, 1)),
+            scale.against.eq(Mux(instruction.against_g, norm.side_energy, 1)),
             scale.norm_shift.eq(norm.norm_shift),
             scale.constant.eq(header[0:15]),
             scale.constant_exponent.eq(header[16:24].as_signed()),
@@ -323,6 +323,8 @@ class Accelerator(wiring.Component):
             epilogue.bound_row.eq(element),
             epilogue.bound.eq(unpacker.elements.payload[:15]),
             epilogue.x_element.eq(x.element),
+            norm.side_valid.eq(epilogue.g_write),
+            norm.side.eq(epilogue.g_value),
             x.write.eq(epilogue.x_write),
             x.write_address.eq(epilogue.x_row),
             x.write_element.eq(epilogue.x_value),
@@ -373,7 +375,7 @@ class Accelerator(wiring.Component):
             "h": (epilogue.h_write, epilogue.h_row, epilogue.h_value),
             "i": (epilogue.i_write, epilogue.i_row, epilogue.i_value),
             "f": (epilogue.f_write, epilogue.f_row, epilogue.f_value),
-            "g": (rescaler.out_valid & (mode == Mode.MLGRU), rescaler.out_row, rescaler.value),
+            "g": (epilogue.g_write, epilogue.g_row, epilogue.g_value),
         }
         for probe, unit in zip(self.probe, PROBES, strict=True):
             valid, row, value = leaving[unit]

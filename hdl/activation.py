@@ -5,7 +5,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..models.numerics import ACT, GATE, sigmoid_table
-from .arith import delay
+from .arith import delay, shift_add
 from .isa import COUNT_BITS
 
 __all__ = ["Activation"]
@@ -16,7 +16,7 @@ _INSIDE = 7
 class Activation(wiring.Component):
     """`numerics.sigmoid` and `numerics.silu` of an ACT a cycle, beside a value that only passes.
 
-    Latency: `latency` cycles for all outputs. Cost: two multipliers (10 x 7 and 16 x 16 bits), a 256 x 25 bit
+    Latency: `latency` cycles for all outputs. Cost: a 16 x 16 bit multiplier, seven 10-bit adders, a 256 x 25 bit
     table.
 
     Attributes
@@ -71,7 +71,7 @@ class Activation(wiring.Component):
 
         start = Signal(GATE.bits)
         part = Signal(rise_bits)
-        m.d.sync += [start.eq(read.data[: GATE.bits]), part.eq((read.data[GATE.bits :] * inside) >> _INSIDE)]
+        m.d.sync += [start.eq(read.data[: GATE.bits]), part.eq(shift_add(read.data[GATE.bits :], inside) >> _INSIDE)]
         upper = Signal(GATE.bits)
         gate = Signal(GATE.bits)
         # 2**15 - 1 - upper for negative x: all bits inverted.

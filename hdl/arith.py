@@ -1,8 +1,8 @@
 """Small arithmetic that several units share."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 
-__all__ = ["bit_length", "clamp", "delay"]
+__all__ = ["bit_length", "clamp", "delay", "shift_add"]
 
 
 def clamp(value: Value, bits: int) -> tuple[Value, Value]:
@@ -30,3 +30,11 @@ def bit_length(m: Module, value: Value, name: str) -> Signal:
         with m.If(value[k]):
             m.d.comb += length.eq(k + 1)
     return length
+
+
+def shift_add(value: Value, by: Value) -> Value:
+    """Product of two unsigned values as a sum of shifted ones: for small factors, which are no use of a DSP block."""
+    total: Value = C(0, 1)
+    for k in range(len(by)):
+        total = total + Cat(C(0, k), value & by[k].replicate(len(value)))
+    return total

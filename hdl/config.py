@@ -154,7 +154,7 @@ class AcceleratorConfig:
         """The configuration as a TOML file that `load` reads back."""
         values = self.to_dict()
         layout = values.pop("layout")
-        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
         return "\n".join([*lines, "", "[layout]", *(f"{key} = {value}" for key, value in layout.items()), ""])
 
     def misfits(self, model: ModelConfig) -> list[str]:
@@ -182,6 +182,11 @@ class AcceleratorConfig:
         """
         if misfits := self.misfits(model):
             raise TritforgeError(f"the model does not fit the accelerator {self.name}: {'; '.join(misfits)}")
+
+
+def _toml(value: str | int) -> str:
+    """A value as TOML writes it: JSON, but for characters beyond 16 bits and DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def presets() -> list[str]:

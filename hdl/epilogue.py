@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..models.numerics import ACT, GATE, SQUARES_BITS, VECTOR
+from ..models.numerics import ACT, GATE, VECTOR
 from .activation import Activation
 from .arith import clamp, delay
 from .isa import COUNT_BITS
@@ -18,8 +18,7 @@ class Epilogue(wiring.Component):
     """Element pipeline behind `Rescaler`: i, f and g of row j in; h_j and the gated output out.
 
     i and f wait in buffers until g_j comes. A row a cycle in every mode. Latency: at most `latency` cycles
-    from a row to the last write it causes. Cost: `Activation`, `Mlgru`, `ForgetGate`, two 16 x 16 bit
-    multipliers, three memories.
+    from a row to the last write it causes. Cost: `Activation`, `Mlgru`, `ForgetGate`, a 16 x 16 bit multiplier, three memories.
 
     Parameters
     ----------
@@ -40,22 +39,18 @@ class Epilogue(wiring.Component):
         From `Rescaler`.
     bound_write, bound_row, bound : In
         Lower bounds, written into the buffer of f before f's rows come.
-    clear_energy : In(1)
-        Forgets the sum of squares of g.
     x_element : In
         x at the row that was `early_row` a cycle before.
     x_write, x_row, x_value : Out
         New element of x.
     product_write, product_row, product : Out
         g * silu(h) or silu(gate) * up.
-    g_energy : Out
-        Sum of squares of g since `clear_energy`.
     saturations : Out(3)
         Values clamped, to be counted in this cycle.
     busy : In(1)
         Rows pass; low gives the state memory to the ports below.
-    i_write, i_row, i_value, f_write, f_row, f_value, h_write, h_row, h_value : Out
-        New elements of the buffers and the state, as they are written.
+    i_write, i_row, i_value, f_..., h_..., g_... : Out
+        New elements of the buffers and the state, as they are written, and g as it comes.
     state_address, state_write, state_write_value, state_value :
         The state memory while no rows pass; `state_value` comes a cycle after the address.
     """
@@ -78,16 +73,14 @@ class Epilogue(wiring.Component):
                 "bound_write": In(1),
                 "bound_row": In(COUNT_BITS),
                 "bound": In(GATE.bits),
-                "clear_energy": In(1),
-                "x_element": In(signed(VECTOR.bits)),
+                    "x_element": In(signed(VECTOR.bits)),
                 "x_write": Out(1),
                 "x_row": Out(COUNT_BITS),
                 "x_value": Out(signed(VECTOR.bits)),
                 "product_write": Out(1),
                 "product_row": Out(COUNT_BITS),
                 "product": Out(signed(VECTOR.bits)),
-                "g_energy": Out(SQUARES_BITS),
-                "saturations": Out(3),
+                    "saturations": Out(3),
                 "busy": In(1),
                 "state_address": In(range(states)),
                 "state_write": In(1),
@@ -95,7 +88,7 @@ class Epilogue(wiring.Component):
                 "state_value": Out(signed(ACT.bits)),
                 **{
                     f"{name}_{port}": Out(shape)
-                    for name in "ifh"
+                    for name in "ifgh"
                     for port, shape in (("write", 1), ("row", COUNT_BITS), ("value", signed(ACT.bits)))
                 },
             }
@@ -176,13 +169,7 @@ class Epilogue(wiring.Component):
             self.product_write.eq(activation.out_valid & (in_gru | (in_glu & activation.out_row[0]))),
         ]
 
-        square = Signal(2 * ACT.bits)
-        squaring = Signal()
-        m.d.sync += [square.eq(act * act), squaring.eq(self.valid & in_gru)]
-        with m.If(self.clear_energy):
-            m.d.sync += self.g_energy.eq(0)
-        with m.Elif(squaring):
-            m.d.sync += self.g_energy.eq(self.g_energy + square)
+        m.d.comb += [self.g_write.eq(self.valid & in_gru), self.g_row.eq(self.row), self.g_value.eq(act)]
 
         # x: replaced by the embedding, else added to.
         embedding = self.mode == Mode.EMBED
@@ -191,7 +178,7 @@ class Epilogue(wiring.Component):
         m.d.sync += [self.x_value.eq(total), self.x_row.eq(self.row), self.x_write.eq(into_x)]
 
         difference_clamped = Signal()
-        m.d.comb += difference_clamped.eq(mlgru.clamped & squaring)
+        m.d.comb += difference_clamped.eq(mlgru.clamped & gru[1][0])
         counted = self.valid & (self.mode != Mode.HEAD)
         m.d.comb += self.saturations.eq(
             (self.clamped[0] & counted)

@@ -6,7 +6,7 @@ from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
 from ..models.numerics import NOISE, SUM, VECTOR, gumbel_table
-from .arith import bit_length, delay
+from .arith import bit_length, delay, shift_add
 from .isa import COUNT_BITS
 from .rescale import Rescaler
 
@@ -32,7 +32,7 @@ class GumbelNoise(wiring.Component):
     """`numerics.gumbel_noise`: an entry's noise a cycle.
 
     Latency: 9 cycles from `start` until steps may come, `latency` cycles from a step to its noise. Cost: a
-    256 x 16 bit table, a 5 x 7 bit multiplier, a 32-bit adder.
+    256 x 16 bit table, five 7-bit adders, a 32-bit adder.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class GumbelNoise(wiring.Component):
         ]
         m.d.sync += place.eq(state[6:13])
         noise = Signal(NOISE.bits)
-        m.d.sync += noise.eq(read.data[: NOISE.bits] + ((read.data[NOISE.bits :] * place) >> 7))
+        m.d.sync += noise.eq(read.data[: NOISE.bits] + (shift_add(place, read.data[NOISE.bits :]) >> 7))
         m.d.comb += self.noise.eq(delay(m, noise, self.latency - 3, "noise")[-1])
         return m
 

@@ -92,6 +92,9 @@ class NormUnit(wiring.Component):
         Peak and energy of a projection are valid from this cycle on; a pulse.
     done : Out(1)
         A pulse at the end.
+    side_clear, side_valid, side : In; side_energy : Out
+        Sum of the squares of other values (g) since `side_clear`; they come while the unit is idle and share its
+        multiplier. `side_energy` follows 2 cycles behind.
     """
 
     latency = 6
@@ -118,6 +121,10 @@ class NormUnit(wiring.Component):
                 "norm_shift": Out(5),
                 "measured": Out(1),
                 "done": Out(1),
+                "side_clear": In(1),
+                "side_valid": In(1),
+                "side": In(signed(NORMAL.bits)),
+                "side_energy": Out(SQUARES_BITS),
             }
         )
 
@@ -200,8 +207,13 @@ class NormUnit(wiring.Component):
         operand = Signal(signed(NORMAL.bits))
         square = Signal(2 * NORMAL.bits)
         measuring = Signal()
+        side_square = delay(m, self.side_valid, 1, "side_square")[-1]
+        with m.If(self.side_clear):
+            m.d.sync += self.side_energy.eq(0)
+        with m.Elif(side_square):
+            m.d.sync += self.side_energy.eq(self.side_energy + square)
         m.d.comb += [
-            operand.eq(Mux(self.project, normal3, product)),
+            operand.eq(Mux(self.side_valid, self.side, Mux(self.project, normal3, product))),
             measuring.eq(~second & (~self.project | self.own_energy)),
         ]
         m.d.sync += square.eq(operand * operand)

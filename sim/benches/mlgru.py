@@ -1,8 +1,8 @@
-"""Bench of the MLGRU pipeline: `hdl.epilogue.Epilogue` with i, f and g of row j in, h_j and the gated output out.
+"""Bench of the MLGRU pipeline: `hdl.epilogue.Epilogue`, i, f and g of row j in, h_j and the gated output out.
 
-A token's rows of i, f and g pass one after another, as they do behind a matrix product. The expected elements are
-those of `models.numerics`; every unit's writes must come in the order of rows, no later than `latency` cycles after
-their row.
+A token's rows of i, f and g pass one after another, as they do behind a matrix product. The expected elements
+are those of `models.numerics`; every unit's writes must come in the order of rows, no later than `latency`
+cycles after their row.
 """
 
 from dataclasses import dataclass, field
@@ -24,10 +24,24 @@ __all__ = ["design"]
 _HIDDEN = 24
 _LAYERS = 2
 _INPUTS = (
-    "mode", "first", "state_base", "early_row", "valid", "row", "value", "clamped", "bound_write", "bound_row",
-    "bound", "clear_energy", "x_element", "busy", "state_address", "state_write", "state_write_value",
+    "mode",
+    "first",
+    "state_base",
+    "early_row",
+    "valid",
+    "row",
+    "value",
+    "clamped",
+    "bound_write",
+    "bound_row",
+    "bound",
+    "x_element",
+    "busy",
+    "state_address",
+    "state_write",
+    "state_write_value",
 )
-_UNITS = {"i": "i_value", "f": "f_value", "h": "h_value", "product": "product"}
+_UNITS = {"i": "i_value", "f": "f_value", "g": "g_value", "h": "h_value", "product": "product"}
 
 _Ints = NDArray[np.int64]
 _Random = np.random.Generator
@@ -115,14 +129,21 @@ class _Pipeline:
         await settled()
 
     async def rows(
-        self, mode: Mode, values: _Ints, clamped: _Ints, random: _Random, bubbles: float, *, cycles: int | None = None,
+        self,
+        mode: Mode,
+        values: _Ints,
+        clamped: _Ints,
+        random: _Random,
+        bubbles: float,
+        *,
+        cycles: int | None = None,
     ) -> None:
         """Pass rows as `Rescaler` gives them, and wait until the last write is done."""
         slots: list[int | None] = []
-        for row in range(len(values)):
+        for each in range(len(values)):
             while random.random() < bubbles:
                 slots.append(None)
-            slots.append(row)
+            slots.append(each)
         ends = len(slots)
         slots += [None] * self.latency
         last = 0
@@ -131,7 +152,6 @@ class _Pipeline:
             upcoming = slots[cycle + 1] if cycle + 1 < len(slots) else None
             self.dut.mode.value = int(mode)
             self.dut.busy.value = 1
-            self.dut.clear_energy.value = 0
             # What is not valid is noise.
             self.dut.early_row.value = int(random.integers(_HIDDEN)) if upcoming is None else upcoming
             self.dut.valid.value = int(row is not None)
@@ -141,7 +161,9 @@ class _Pipeline:
             if await self._cycle():
                 last = cycle
         if cycles is None:
-            assert last - (ends - 1) < self.latency, f"a write came {last - (ends - 1)} cycles after the last row"
+            assert last - (ends - 1) < self.latency, (
+                f"a write came {last - (ends - 1)} cycles after the last row"
+            )
 
     async def prepare(self, layer: int, first: bool, mode: Mode) -> None:
         """A cycle between two matrix products: settings change, and the first row's address comes."""
@@ -152,28 +174,34 @@ class _Pipeline:
         self.dut.first.value = int(first)
         self.dut.state_base.value = layer * _HIDDEN
         self.dut.early_row.value = 0
-        self.dut.clear_energy.value = int(mode == Mode.MLGRU)
         assert not await self._cycle()
 
     async def token(self, token: _Token, layer: int, first: bool, random: _Random, bubbles: float) -> None:
         """One token in one layer."""
         await self.bounds(token.bound)
         for values, clamped, mode in zip(
-            (token.i, token.f, token.g), token.clamped, (Mode.SILU, Mode.GATE, Mode.MLGRU), strict=True,
+            (token.i, token.f, token.g), token.clamped, (Mode.SILU, Mode.GATE, Mode.MLGRU), strict=True
         ):
             await self.prepare(layer, first, mode)
             await self.rows(mode, values, clamped, random, bubbles)
 
     async def check(
-        self, token: _Token, state: _Ints, layer: int, random: _Random, bubbles: float = 0.0, *, first: bool = False,
+        self,
+        token: _Token,
+        state: _Ints,
+        layer: int,
+        random: _Random,
+        bubbles: float = 0.0,
+        *,
+        first: bool = False,
     ) -> dict[str, _Ints]:
-        """Pass a token and compare everything; `state`, (layers, n), moves on. Returns the expected elements."""
+        """Pass a token, compare everything and return what was expected; `state`, (layers, n), moves on."""
         saturations = Saturations()
         i = numerics.silu(token.i)
         f = numerics.lower_bound_gate(numerics.sigmoid(token.f), token.bound)
         before = np.zeros_like(i) if first else state[layer]
         h = numerics.mlgru(i, f, before, saturations)
-        expected = {"i": i, "f": f, "h": h, "product": numerics.glu(numerics.silu(h), token.g)}
+        expected = {"i": i, "f": f, "g": token.g, "h": h, "product": numerics.glu(numerics.silu(h), token.g)}
         state[layer] = h
 
         for writes in self.writes.values():
@@ -184,8 +212,9 @@ class _Pipeline:
             found = np.array(self.writes[unit], np.int64).reshape(-1, 2)
             assert found[:, 0].tolist() == list(range(_HIDDEN)), f"{unit}: rows {found[:, 0].tolist()}"
             wrong = np.flatnonzero(found[:, 1] != values)
-            assert not wrong.size, f"{unit}[{wrong[0]}]: expected {values[wrong[0]]}, got {found[wrong[0], 1]}"
-        assert int(self.dut.g_energy.value) == int(numerics.squares(token.g))
+            assert not wrong.size, (
+                f"{unit}[{wrong[0]}]: expected {values[wrong[0]]}, got {found[wrong[0], 1]}"
+            )
         clamped = sum(int(flags).bit_count() for flags in token.clamped.flat)
         assert self.saturations == saturations.count + clamped
         return expected | {"saturations": np.array(saturations.count)}
@@ -224,7 +253,7 @@ async def corners(dut: Any) -> None:
     cases = np.resize(cases, (-(-len(cases) // _HIDDEN) * _HIDDEN, 5))
     gates, saturations = set(), 0
     for start in range(0, len(cases), _HIDDEN):
-        before, i, f, bound, g = cases[start:start + _HIDDEN].T
+        before, i, f, bound, g = cases[start : start + _HIDDEN].T
         state = np.zeros((_LAYERS, _HIDDEN), np.int64)
         state[1] = before
         await pipeline.write_state(state.reshape(-1))
