@@ -1,7 +1,7 @@
 """Builds and runs the cocotb benches of `sim/benches/`.
 
-cocotb's runner finds Verilator on the path, and compiles with make; the compiled simulation is kept in the cache
-(`sim/cache.py`), and all that a run writes goes to a temporary folder.
+cocotb's runner finds Verilator on the path, and compiles with make; the compiled simulation is kept in the
+cache (`sim/cache.py`), and all that a run writes goes to a temporary folder.
 """
 
 import importlib
@@ -61,7 +61,13 @@ def run_bench(name: str) -> dict[str, str | None]:
         If the simulation can't be built, or ends without a result.
     """
     verilog = to_verilog(_module(name).design(), _TOP)
-    key = [verilog, verilator_version(), version("cocotb"), str(cocotb_tools.config.libs_dir), compiler_version()]
+    key = [
+        verilog,
+        verilator_version(),
+        version("cocotb"),
+        str(cocotb_tools.config.libs_dir),
+        compiler_version(),
+    ]
     # The runner looks for tools on this process's own path, and behaves otherwise within pytest.
     environment = verilator_environment()
     environment.pop("PYTEST_CURRENT_TEST", None)
@@ -83,7 +89,10 @@ def _build(verilog: str, entry: Path) -> None:
         log = folder / "log.txt"
         try:
             get_runner("verilator").build(
-                sources=[folder / "design.v"], hdl_toplevel=_TOP, build_dir=folder / "build", log_file=log,
+                sources=[folder / "design.v"],
+                hdl_toplevel=_TOP,
+                build_dir=folder / "build",
+                log_file=log,
                 build_args=["-Wno-lint", "-Wno-fatal", *VERILATOR_MAKE_ARGUMENTS],
             )
         except RuntimeError as error:
@@ -96,8 +105,13 @@ def _run(name: str, simulation: Path, folder: Path) -> dict[str, str | None]:
     runner = get_runner("verilator")
     try:
         results = runner.test(
-            test_module=f"{_module(name).__name__}", hdl_toplevel=_TOP, hdl_toplevel_lang="verilog",
-            build_dir=simulation, test_dir=folder, results_xml=str(folder / "results.xml"), log_file=log,
+            test_module=f"{_module(name).__name__}",
+            hdl_toplevel=_TOP,
+            hdl_toplevel_lang="verilog",
+            build_dir=simulation,
+            test_dir=folder,
+            results_xml=str(folder / "results.xml"),
+            log_file=log,
         )
         cases = list(ElementTree.parse(results).iter("testcase"))
     except (OSError, SystemExit, ElementTree.ParseError) as error:

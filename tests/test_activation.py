@@ -16,7 +16,8 @@ def test_sigmoid_and_silu_are_those_of_the_golden_model_for_all_arguments() -> N
 def test_companion_row_and_valid_pass_beside() -> None:
     random = np.random.default_rng(1)
     inputs = {
-        "valid": random.integers(0, 2, 200), "y": random.integers(ACT.low, ACT.high + 1, 200),
+        "valid": random.integers(0, 2, 200),
+        "y": random.integers(ACT.low, ACT.high + 1, 200),
         "row": random.integers(0, 1 << 16, 200),
     }
     found = pipeline(Activation(), Activation.latency, ("out_valid", "out_y", "out_row"), **inputs)

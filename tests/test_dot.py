@@ -20,7 +20,9 @@ def packed(values: Ints) -> int:
     return int.from_bytes(values.astype(np.uint8).tobytes(), "little")
 
 
-async def fill(ctx: Any, filler: TableFiller, activations: Ints, block: int) -> list[tuple[int, int, list[int]]]:
+async def fill(
+    ctx: Any, filler: TableFiller, activations: Ints, block: int
+) -> list[tuple[int, int, list[int]]]:
     """Cycle since `start`, entry and values of every write; `activations` is (blocks, 5, tables)."""
     words = [packed(word) for word in activations.reshape(-1, activations.shape[2]).astype(np.int8)]
     ctx.set(filler.block, block)
@@ -90,7 +92,7 @@ def test_sums_of_random_and_extreme_codes_and_activations(tables: int) -> None:
 
     simulate(unit, testbench)
     expected = np.einsum("ktj,kjt->k", trits, activations[banks])
-    assert np.array_equal(found[unit.latency:], expected)
+    assert np.array_equal(found[unit.latency :], expected)
 
 
 def test_no_table_is_refused() -> None:
@@ -121,16 +123,23 @@ def test_one_bank_is_read_while_the_other_is_filled() -> None:
             m.submodules.words = words_memory = memory.Memory(shape=16, depth=len(words), init=words)
             read = words_memory.read_port()
             m.d.comb += [
-                read.addr.eq(filler.word_address), filler.word.eq(read.data), filler.start.eq(self.start),
-                filler.block.eq(self.block), self.done.eq(filler.done),
-                dot.fill_bank.eq(self.block), dot.entry.eq(filler.entry), dot.values.eq(filler.values),
-                dot.write.eq(filler.write), dot.bank.eq(self.bank), dot.codes.eq(self.codes),
+                read.addr.eq(filler.word_address),
+                filler.word.eq(read.data),
+                filler.start.eq(self.start),
+                filler.block.eq(self.block),
+                self.done.eq(filler.done),
+                dot.fill_bank.eq(self.block),
+                dot.entry.eq(filler.entry),
+                dot.values.eq(filler.values),
+                dot.write.eq(filler.write),
+                dot.bank.eq(self.bank),
+                dot.codes.eq(self.codes),
                 self.sum.eq(dot.total + dot.carry),
             ]
             return m
 
     dut = Both()
-    latency = 2    # of two tables
+    latency = 2  # of two tables
     wrong = []
 
     async def testbench(ctx: Any) -> None:

@@ -44,8 +44,16 @@ class Choice:
 
 
 def choose(
-    sums: Ints, values: Ints, *, sample: bool, place: tuple[int, int] = (0, 0), clamped: Ints | None = None,
-    active: bool = True, emit_raw: bool = False, gaps: float = 0.3, unit: Head | None = None,
+    sums: Ints,
+    values: Ints,
+    *,
+    sample: bool,
+    place: tuple[int, int] = (0, 0),
+    clamped: Ints | None = None,
+    active: bool = True,
+    emit_raw: bool = False,
+    gaps: float = 0.3,
+    unit: Head | None = None,
 ) -> Choice:
     """Pass a vocabulary's rows; the values follow their sums as they do behind the rescaler."""
     dut = unit or Head()
@@ -55,7 +63,14 @@ def choose(
 
     async def testbench(ctx: Any) -> None:
         await cycle(
-            ctx, dut, start=1, active=active, sample=sample, emit_raw=emit_raw, seed=place[0], position=place[1]
+            ctx,
+            dut,
+            start=1,
+            active=active,
+            sample=sample,
+            emit_raw=emit_raw,
+            seed=place[0],
+            position=place[1],
         )
         for _ in range(8):
             await cycle(ctx, dut, start=0)
@@ -67,9 +82,14 @@ def choose(
             ready = bool(random.random() >= gaps)
             ctx.set(dut.raw.ready, ready)
             taken, valid, raw_sum, raw_row, saturations = await cycle_raw(
-                ctx, dut,
-                sum_valid=give, sum_row=row if give else 3, sum=int(sums[row]) if give else SUM.high,
-                valid=late >= 0, row=late if late >= 0 else 5, value=int(values[late]) if late >= 0 else VECTOR.high,
+                ctx,
+                dut,
+                sum_valid=give,
+                sum_row=row if give else 3,
+                sum=int(sums[row]) if give else SUM.high,
+                valid=late >= 0,
+                row=late if late >= 0 else 5,
+                value=int(values[late]) if late >= 0 else VECTOR.high,
                 clamped=int(flags[late]) if late >= 0 else 3,
             )
             assert taken == (valid and ready)
@@ -79,7 +99,7 @@ def choose(
             if give:
                 row, owed = row + 1, emit_raw and active
             choice.saturations += saturations
-            if row == len(sums) and not owed and all(each < 0 for each in behind[-1 - Rescaler.latency:]):
+            if row == len(sums) and not owed and all(each < 0 for each in behind[-1 - Rescaler.latency :]):
                 break
         else:
             raise AssertionError("rows or raw logits are left")
@@ -110,7 +130,7 @@ async def cycle_raw(ctx: Any, dut: Head, **inputs: int) -> list[int]:
     ],
 )
 def test_greedy_takes_the_first_of_the_largest_sums(sums: list[int], token: int) -> None:
-    values = np.arange(len(sums))    # would choose the last row
+    values = np.arange(len(sums))  # would choose the last row
     assert choose(np.array(sums), values, sample=False).token == token
 
 

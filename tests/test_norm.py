@@ -31,7 +31,12 @@ def test_quantised_values_are_those_of_the_golden_model(peak: int) -> None:
     factor, shift = (int(each) for each in reciprocal(peak))
     count = len(products)
     found = pipeline(
-        Quantiser(), Quantiser.latency, ("q",), product=products, factor=[factor] * count, shift=[shift] * count
+        Quantiser(),
+        Quantiser.latency,
+        ("q",),
+        product=products,
+        factor=[factor] * count,
+        shift=[shift] * count,
     )
     assert np.array_equal(found["q"], quantise(products, factor, shift))
 
@@ -39,7 +44,9 @@ def test_quantised_values_are_those_of_the_golden_model(peak: int) -> None:
 def test_ties_go_away_from_zero_and_minus_128_is_reached() -> None:
     # 16,384 / 2**15 = 1/2; 128 is clamped at the upper end alone.
     products = [1, -1, 3, -3, 255, -255, 257, -257, LARGEST, -LARGEST]
-    found = pipeline(Quantiser(), Quantiser.latency, ("q",), product=products, factor=[1 << 14] * 10, shift=[15] * 10)
+    found = pipeline(
+        Quantiser(), Quantiser.latency, ("q",), product=products, factor=[1 << 14] * 10, shift=[15] * 10
+    )
     assert found["q"].tolist() == [1, -1, 2, -2, 127, -128, 127, -128, 127, -128]
 
 
@@ -65,7 +72,9 @@ def use(
         for project, own_energy, vector, weights in cases:
             run = Run()
             settings = {
-                "project": project, "own_energy": own_energy, "count": len(vector),
+                "project": project,
+                "own_energy": own_energy,
+                "count": len(vector),
                 "magnitude": int(magnitude_or(vector)),
             }
             for name, value in settings.items():
@@ -77,11 +86,32 @@ def use(
                 ctx.set(unit.vector, element)
                 ctx.set(unit.weights.valid, offered)
                 ctx.set(unit.weights.payload, int(weights[position]) & 0xFFFF if offered else 0x5555)
-                _, _, unpack, ready, address, q_write, q, q_address, q_lane, measured, done, peak, energy = (
-                    await ctx.tick().sample(
-                        unit.unpack, unit.weights.ready, unit.address, unit.q_write, unit.q, unit.q_address,
-                        unit.q_lane, unit.measured, unit.done, unit.peak, unit.energy,
-                    )
+                (
+                    _,
+                    _,
+                    unpack,
+                    ready,
+                    address,
+                    q_write,
+                    q,
+                    q_address,
+                    q_lane,
+                    measured,
+                    done,
+                    peak,
+                    energy,
+                ) = await ctx.tick().sample(
+                    unit.unpack,
+                    unit.weights.ready,
+                    unit.address,
+                    unit.q_write,
+                    unit.q,
+                    unit.q_address,
+                    unit.q_lane,
+                    unit.measured,
+                    unit.done,
+                    unit.peak,
+                    unit.energy,
                 )
                 element = int(vector[address]) if address < len(vector) else 0
                 if offered and ready:
@@ -145,7 +175,8 @@ def cases(seed: int, counts: tuple[int, ...]) -> list[tuple[bool, bool, Ints, In
     random = np.random.default_rng(seed)
     return [
         (project, own_energy, vector, corners_and_random(random, -WEIGHT.high, WEIGHT.high, count))
-        for count in counts for vector in vectors(random, count)
+        for count in counts
+        for vector in vectors(random, count)
         for project, own_energy in ((False, False), (True, False), (True, True))
     ]
 
@@ -169,6 +200,8 @@ def test_a_pass_takes_the_count_and_8_cycles_and_a_projection_26_between_its_pas
     random = np.random.default_rng(2)
     for count in (1, 40):
         vector, weights = random.integers(-1000, 1000, count), random.integers(-1000, 1000, count)
-        stats, project = use(NormUnit(TABLES, WORDS), [(False, False, vector, weights), (True, False, vector, weights)])
+        stats, project = use(
+            NormUnit(TABLES, WORDS), [(False, False, vector, weights), (True, False, vector, weights)]
+        )
         assert stats.cycles == count + 8
         assert project.cycles == 2 * count + 34

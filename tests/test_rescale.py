@@ -26,7 +26,7 @@ def run(groups: list[Group]) -> list[tuple[Ints, Ints]]:
                 seen.append(await cycle(ctx, dut, ("out_valid", "value", "clamped"), **now, **held))
             valid, values, clamped = np.array(seen).T
             assert valid.tolist() == [0] * dut.latency + [1] * len(sums)
-            results.append((values[dut.latency:], np.bitwise_count(clamped[dut.latency:])))
+            results.append((values[dut.latency :], np.bitwise_count(clamped[dut.latency :])))
 
     simulate(dut, testbench)
     return results
@@ -51,8 +51,8 @@ def test_values_and_clamps_are_those_of_the_golden_model_for_all_shifts(fmt: Fix
 
 
 def test_ties_go_up() -> None:
-    half = -15 - ACT.fraction    # 2**14 * 2**half is half a step of ACT
-    (values, clamps), = run([(ACT, 1 << 14, half, [1, -1, 3, -3, 5, -5])])
+    half = -15 - ACT.fraction  # 2**14 * 2**half is half a step of ACT
+    ((values, clamps),) = run([(ACT, 1 << 14, half, [1, -1, 3, -3, 5, -5])])
     assert values.tolist() == [1, 0, 2, -1, 3, -2]
     assert not clamps.any()
 
@@ -82,6 +82,6 @@ def test_rows_come_out_with_their_values_and_a_cycle_earlier_as_an_address() -> 
 
     simulate(dut, testbench)
     early, late, valid = np.array(seen).T
-    assert early[dut.latency - 1:].tolist() == rows[:1 - dut.latency]
-    assert late[dut.latency:].tolist() == rows[:-dut.latency]
-    assert valid[dut.latency:].tolist() == [row & 1 for row in rows[:-dut.latency]]
+    assert early[dut.latency - 1 :].tolist() == rows[: 1 - dut.latency]
+    assert late[dut.latency :].tolist() == rows[: -dut.latency]
+    assert valid[dut.latency :].tolist() == [row & 1 for row in rows[: -dut.latency]]

@@ -41,11 +41,17 @@ def scale_of(**inputs: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def golden_scale_of(
-    energy: Ints, peak: Ints, against: Ints, norm_shift: Ints, constant: Ints, constant_exponent: Ints,
-    epsilon: Ints, epsilon_exponent: Ints,
+    energy: Ints,
+    peak: Ints,
+    against: Ints,
+    norm_shift: Ints,
+    constant: Ints,
+    constant_exponent: Ints,
+    epsilon: Ints,
+    epsilon_exponent: Ints,
 ) -> tuple[Ints, Ints]:
-    added = epsilon_term(epsilon, epsilon_exponent, norm_shift, against)    # type: ignore[arg-type]
-    return inverse_root_scale((constant, constant_exponent), peak, energy + added)    # type: ignore[arg-type]
+    added = epsilon_term(epsilon, epsilon_exponent, norm_shift, against)  # type: ignore[arg-type]
+    return inverse_root_scale((constant, constant_exponent), peak, energy + added)  # type: ignore[arg-type]
 
 
 def scale_cases(count: int) -> dict[str, Ints]:
@@ -54,7 +60,9 @@ def scale_cases(count: int) -> dict[str, Ints]:
         "energy": random.integers(0, LARGEST_ENERGY + 1, count) >> random.integers(0, 47, count),
         "peak": corners_and_random(random, 0, LARGEST_PEAK, count),
         "against": np.where(
-            random.random(count) < 0.3, 1, random.integers(0, LARGEST_ENERGY + 1, count) >> random.integers(0, 47, count)
+            random.random(count) < 0.3,
+            1,
+            random.integers(0, LARGEST_ENERGY + 1, count) >> random.integers(0, 47, count),
         ),
         "norm_shift": random.integers(0, 18, count),
         "constant": random.integers(*MANTISSAS, count, endpoint=True),
@@ -81,20 +89,35 @@ def test_the_output_scale_at_the_ends_of_every_input() -> None:
     rows = []
     for energy in (0, 1, 2, LARGEST_ENERGY):
         for peak in (0, 1, LARGEST_PEAK):
-            for epsilon in ((-128, 1, 17), (127, 1, 0), (127, LARGEST_ENERGY, 0), (-62, LARGEST_ENERGY, 17), (-10, 0, 3)):
+            for epsilon in (
+                (-128, 1, 17),
+                (127, 1, 0),
+                (127, LARGEST_ENERGY, 0),
+                (-62, LARGEST_ENERGY, 17),
+                (-10, 0, 3),
+            ):
                 for constant in MANTISSAS:
                     exponent, against, shift = epsilon
-                    rows.append(base | {
-                        "energy": energy, "peak": peak, "epsilon_exponent": exponent, "against": against,
-                        "norm_shift": shift, "constant": constant, "epsilon": constant, "constant_exponent": 0,
-                    })
+                    rows.append(
+                        base
+                        | {
+                            "energy": energy,
+                            "peak": peak,
+                            "epsilon_exponent": exponent,
+                            "against": against,
+                            "norm_shift": shift,
+                            "constant": constant,
+                            "epsilon": constant,
+                            "constant_exponent": 0,
+                        }
+                    )
     cases = {name: np.array([row[name] for row in rows]) for name in base}
     assert check_scales(cases).max() < InverseRootScale.latency
 
 
 def test_the_output_scale_is_the_exact_quotient_but_for_the_last_bits() -> None:
     cases = scale_cases(60)
-    cases["epsilon_exponent"][:] = -128    # no epsilon
+    cases["epsilon_exponent"][:] = -128  # no epsilon
     mantissa, exponent, _ = scale_of(**cases)
     for k in range(60):
         found = Fraction(int(mantissa[k])) * Fraction(2) ** int(exponent[k])
@@ -110,8 +133,15 @@ def test_a_product_of_scales_is_that_of_the_golden_model_in_16_cycles() -> None:
     a, b = corners_and_random(random, *MANTISSAS, 200), corners_and_random(random, *MANTISSAS, 200)
     exponents = random.integers(-128, 128, (2, 200))
     cycles, found = serial(
-        ScaleProduct(), ("mantissa", "exponent"), a_mantissa=a, b_mantissa=b, a_exponent=exponents[0], b_exponent=exponents[1],
+        ScaleProduct(),
+        ("mantissa", "exponent"),
+        a_mantissa=a,
+        b_mantissa=b,
+        a_exponent=exponents[0],
+        b_exponent=exponents[1],
     )
-    expected = [multiply_scale(*each[:2], each[2:]) for each in zip(a, exponents[0], b, exponents[1], strict=True)]
+    expected = [
+        multiply_scale(*each[:2], each[2:]) for each in zip(a, exponents[0], b, exponents[1], strict=True)
+    ]
     assert list(zip(found["mantissa"], found["exponent"], strict=True)) == expected
     assert set(cycles) == {16}

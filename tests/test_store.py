@@ -36,7 +36,7 @@ def test_the_magnitude_is_that_of_what_was_written_since_clear() -> None:
             await cycle(ctx, dut, clear=1, write=0)
             for value in vector.tolist():
                 await cycle(ctx, dut, clear=0, write=1, write_element=value)
-            await cycle(ctx, dut, write=0, write_element=VECTOR.low)    # not written, does not count
+            await cycle(ctx, dut, write=0, write_element=VECTOR.low)  # not written, does not count
             found.extend(await cycle(ctx, dut, ("magnitude",)))
 
     simulate(dut, testbench)

@@ -22,7 +22,7 @@ def run(beat_bits: int, requests: list[Request], *, seed: int, gaps: float) -> N
         width = {"header": 8, "int8": 1, "int16": 2}[kind]
         data = random.bytes(count * width)
         padded = data + random.bytes(-len(data) % size)
-        beats += [padded[start:start + size] for start in range(0, len(padded), size)]
+        beats += [padded[start : start + size] for start in range(0, len(padded), size)]
         expected.append(np.frombuffer(data, {8: "<u8", 1: "<i1", 2: "<i2"}[width]).tolist())
 
     async def testbench(ctx: Any) -> None:
@@ -68,8 +68,19 @@ def run(beat_bits: int, requests: list[Request], *, seed: int, gaps: float) -> N
 
 
 REQUESTS = [
-    ("int16", 4), ("int16", 1), ("int8", 8), ("int8", 1), ("header", 1), ("int16", 13), ("header", 1), ("header", 1),
-    ("int8", 27), ("int16", 16), ("int8", 64), ("int8", 7), ("int16", 31),
+    ("int16", 4),
+    ("int16", 1),
+    ("int8", 8),
+    ("int8", 1),
+    ("header", 1),
+    ("int16", 13),
+    ("header", 1),
+    ("header", 1),
+    ("int8", 27),
+    ("int16", 16),
+    ("int8", 64),
+    ("int8", 7),
+    ("int16", 31),
 ]
 
 

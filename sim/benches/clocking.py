@@ -1,7 +1,8 @@
 """Clock and reset of a bench.
 
-A cycle is seen from falling edge to falling edge: inputs change behind a falling edge, and what holds at the rising
-edge is read when everything has settled. So no simulator's order of events around the rising edge matters.
+A cycle is seen from falling edge to falling edge: inputs change behind a falling edge, and what holds at the
+rising edge is read when everything has settled. So no simulator's order of events around the rising edge
+matters.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ async def next_cycle(dut: Any) -> None:
 
 
 async def settled() -> None:
-    """Wait until outputs show what the next rising edge will see; inputs are then closed until `next_cycle`."""
+    """Wait until outputs show what the next rising edge will see; inputs stay until `next_cycle`."""
     await ReadOnly()
 
 

@@ -1,7 +1,7 @@
-"""Bench of the ternary dot product: `hdl.matmul.MatMul` with its lookup tables, their filler and the partial sums.
+"""Bench of the ternary dot product: `hdl.matmul.MatMul` with lookup tables, their filler and partial sums.
 
-The expected sums are numpy's integer matrix product of weights and activations. In every product, each sum must leave
-exactly `latency` cycles after its row's last beat was taken, in the order of rows.
+The expected sums are numpy's integer matrix product of weights and activations. In every product, each sum
+must leave exactly `latency` cycles after its row's last beat was taken, in the order of rows.
 """
 
 from collections.abc import Iterator
@@ -45,15 +45,15 @@ def _padded(columns: int) -> int:
 def _beats(weights: _Ints) -> Iterator[tuple[int, bool]]:
     """Beats in the order of `models.image`, and whether they belong to a last column block.
 
-    Row block by row block, column block by column block, row by row; byte t of a beat holds the trits of the columns
-    start + j * tables + t.
+    Row block by row block, column block by column block, row by row; byte t of a beat holds the trits of the
+    columns start + j * tables + t.
     """
     rows, columns = weights.shape
     for top in range(0, rows, _LAYOUT.row_block):
         for start in range(0, columns, _LANES):
             part = np.zeros((min(_LAYOUT.row_block, rows - top), _LANES), np.int64)
-            piece = weights[top:top + _LAYOUT.row_block, start:start + _LANES]
-            part[:, :piece.shape[1]] = piece
+            piece = weights[top : top + _LAYOUT.row_block, start : start + _LANES]
+            part[:, : piece.shape[1]] = piece
             codes = encode_trits(part.reshape(-1, TRITS_PER_BYTE, _LAYOUT.tables).transpose(0, 2, 1))
             for beat in codes:
                 yield int.from_bytes(beat.tobytes(), "little"), start + _LANES >= columns
@@ -62,7 +62,7 @@ def _beats(weights: _Ints) -> Iterator[tuple[int, bool]]:
 def _words(activations: _Ints) -> list[int]:
     """Activation memory: word 5 b + j holds the columns (5 b + j) * tables + t in its bytes t."""
     padded = np.zeros(_COLUMNS, np.int8)
-    padded[:len(activations)] = activations
+    padded[: len(activations)] = activations
     return [int.from_bytes(word.tobytes(), "little") for word in padded.reshape(-1, _LAYOUT.tables)]
 
 
@@ -78,8 +78,15 @@ class _Trace:
 
 
 async def _multiply(
-    dut: Any, weights: _Ints, activations: _Ints, random: _Random | None = None, *, bubbles: float = 0.0,
-    holds: float = 0.0, one_by_one: bool = False, cycles: int = _PATIENCE,
+    dut: Any,
+    weights: _Ints,
+    activations: _Ints,
+    random: _Random | None = None,
+    *,
+    bubbles: float = 0.0,
+    holds: float = 0.0,
+    one_by_one: bool = False,
+    cycles: int = _PATIENCE,
 ) -> _Trace:
     """Start a product in the next cycle and drive it until it is done, or for a number of cycles.
 
@@ -127,7 +134,9 @@ async def _multiply(
             acknowledge = cycle + 1 + int(random.integers(7))
         if dut.done.value:
             return trace
-    assert cycles < _PATIENCE, f"not done after {cycles} cycles, {len(trace.beats)} of {len(beats)} beats taken"
+    assert cycles < _PATIENCE, (
+        f"not done after {cycles} cycles, {len(trace.beats)} of {len(beats)} beats taken"
+    )
     return trace
 
 
@@ -200,7 +209,7 @@ async def hundreds_of_products_back_to_back(dut: Any) -> None:
     await begin(dut, _INPUTS)
     random = np.random.default_rng(5)
     for product in range(200):
-        rows, columns = random.integers(1, 9), random.integers(1, _LANES + 1)
+        rows, columns = int(random.integers(1, 9)), int(random.integers(1, _LANES + 1))
         await _check(dut, *_random_product(random, rows, columns), random, bubbles=0.5 * (product % 2))
 
 

@@ -1,0 +1,180 @@
+"""Accelerator configurations, their files and presets."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tritforge.hdl.config import AcceleratorConfig, presets
+from tritforge.models.config import ModelConfig
+from tritforge.models.errors import TritforgeError
+from tritforge.models.image import Layout, MemoryMap
+
+CONFIG = AcceleratorConfig(
+    name="mine",
+    layout=Layout(tables=8, row_block=128),
+    hidden=64,
+    intermediate=100,
+    states=256,
+    program_words=256,
+    memory_beats=5000,
+)
+MODEL = ModelConfig(hidden_size=21, num_hidden_layers=3, vocab_size=37, intermediate_size=26)
+
+layouts = st.builds(
+    Layout,
+    tables=st.integers(1, 512).map(lambda n: 8 * n),
+    row_block=st.integers(61, 32_767).map(lambda n: 2 * n),
+)
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
+configs = st.builds(
+    AcceleratorConfig,
+    name=names,
+    layout=layouts,
+    hidden=st.integers(1, 65_535),
+    intermediate=st.integers(1, 32_767),
+    states=st.integers(1, 1 << 24),
+    program_words=st.integers(8, 1 << 16),
+    memory_beats=st.integers(0, 1 << 32),
+)
+
+
+@given(config=configs)
+def test_toml_and_dictionary_hold_everything(
+    config: AcceleratorConfig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("config") / "config.toml"
+    path.write_text(config.to_toml(), encoding="utf-8")
+    assert AcceleratorConfig.load(path) == config
+    assert AcceleratorConfig.from_dict(config.to_dict()) == config
+
+
+@given(config=configs, name=names, states=st.integers(1, 1 << 24))
+def test_the_digest_depends_on_everything_but_the_name(
+    config: AcceleratorConfig, name: str, states: int
+) -> None:
+    assert replace(config, name=name).digest() == config.digest()
+    assert (replace(config, states=states).digest() == config.digest()) == (states == config.states)
+
+
+def test_a_file_without_a_name_is_named_after_itself(tmp_path: Path) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text("\n".join(line for line in CONFIG.to_toml().splitlines() if not line.startswith("name")))
+    assert AcceleratorConfig.load(path) == replace(CONFIG, name="board")
+
+
+def test_sizes_follow_from_the_parameters() -> None:
+    assert CONFIG.beat_bits == 64
+    assert CONFIG.vector_depth == 100
+    assert CONFIG.activation_words == 15  # 100 columns are three column blocks of 40
+    assert replace(CONFIG, hidden=121).activation_words == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"hidden": 0}, "accelerator mine: hidden must be from 1 to 65535, not 0"),
+        ({"hidden": 65_536}, "accelerator mine: hidden must be from 1 to 65535, not 65536"),
+        ({"intermediate": 32_768}, "accelerator mine: intermediate must be from 1 to 32767, not 32768"),
+        ({"states": (1 << 24) + 1}, "accelerator mine: states must be from 1 to 16777216, not 16777217"),
+        ({"program_words": 7}, "accelerator mine: program_words must be from 8 to 65536, not 7"),
+        ({"memory_beats": -1}, "accelerator mine: memory_beats must be from 0 to 4294967296, not -1"),
+        ({"hidden": "64"}, "accelerator mine: hidden must be from 1 to 65535, not '64'"),
+        ({"hidden": 64.0}, "accelerator mine: hidden must be from 1 to 65535, not 64.0"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(fields: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(TritforgeError, match=f"^{sentence}$"):
+        replace(CONFIG, **fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"lanes": 40},
+            "an accelerator has no field lanes; it has hidden, intermediate, layout, memory_beats, name,",
+        ),
+        ({"states": None}, "the accelerator lacks the field states"),
+        ({"layout": 8}, "the accelerator's layout must be a table with tables and row_block"),
+        ({"layout": {"tables": 8}}, "a layout has the fields tables and row_block, not tables"),
+        ({"layout": {"tables": 7, "row_block": 128}}, "tables must be a multiple of 8 from 8 to 4096, not 7"),
+    ],
+)
+def test_a_wrong_field_is_refused(change: dict[str, Any], sentence: str) -> None:
+    values = {name: value for name, value in (CONFIG.to_dict() | change).items() if value is not None}
+    with pytest.raises(TritforgeError, match=f"^{sentence}"):
+        AcceleratorConfig.from_dict(values)
+
+
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    for content in (b"hidden = ", b"\xff\xfe", b"hidden = 3\n"):
+        path.write_bytes(content)
+        with pytest.raises(TritforgeError, match=rf"^{path}: "):
+            AcceleratorConfig.load(path)
+
+
+@pytest.mark.parametrize("source", ["nothing", "nothing.toml", "../nothing.txt"])
+def test_an_unknown_accelerator_is_refused_with_the_presets(source: str) -> None:
+    with pytest.raises(TritforgeError) as caught:
+        AcceleratorConfig.load(source)
+    assert (
+        str(caught.value) == f"no accelerator {source}: name one of {', '.join(presets())}, or a .toml file"
+    )
+
+
+def test_presets_load_by_name_the_smallest_first() -> None:
+    configs = [AcceleratorConfig.load(name) for name in presets()]
+    assert [config.name for config in configs] == presets()
+    assert presets()[0] == "up5k"
+    assert [config.layout.tables for config in configs] == sorted(config.layout.tables for config in configs)
+
+
+def test_a_model_gets_the_smallest_preset_that_holds_it() -> None:
+    assert AcceleratorConfig.smallest_fit(MODEL).name == "up5k"
+    for name in presets():
+        config = AcceleratorConfig.load(name)
+        full = replace_model(MODEL, hidden_size=config.hidden, num_hidden_layers=1)
+        if not config.memory_beats:
+            assert AcceleratorConfig.smallest_fit(full).name == name
+
+
+def test_a_model_that_no_preset_holds_is_refused_with_the_numbers() -> None:
+    largest = AcceleratorConfig.load(presets()[-1])
+    model = replace_model(MODEL, hidden_size=largest.hidden + 1)
+    with pytest.raises(
+        TritforgeError, match=rf"^no preset holds the model; {largest.name} lacks: hidden size 4,097"
+    ):
+        AcceleratorConfig.smallest_fit(model)
+
+
+def replace_model(model: ModelConfig, **fields: int) -> ModelConfig:
+    return replace(model, num_heads=1, **fields)
+
+
+def test_what_does_not_fit_is_told_with_the_numbers() -> None:
+    beats = MemoryMap(MODEL, CONFIG.layout).total
+    CONFIG.check_fit(MODEL)
+    small = replace(CONFIG, hidden=20, intermediate=25, states=62, memory_beats=beats - 1)
+    with pytest.raises(TritforgeError) as caught:
+        small.check_fit(MODEL)
+    assert str(caught.value) == (
+        "the model does not fit the accelerator mine: hidden size 21 of at most 20;"
+        " intermediate size 26 of at most 25;"
+        f" state elements 63 of at most 62; weight memory in bytes {8 * beats:,} of at most {8 * beats - 8:,}"
+    )
+
+
+def test_exactly_fitting_is_fitting() -> None:
+    beats = MemoryMap(MODEL, CONFIG.layout).total
+    assert replace(CONFIG, hidden=21, intermediate=26, states=63, memory_beats=beats).misfits(MODEL) == []
+    assert replace(CONFIG, memory_beats=0).misfits(MODEL) == []
+
+
+def test_a_vocabulary_beyond_16_bits_is_refused() -> None:
+    config = replace(CONFIG, memory_beats=0)
+    assert config.misfits(replace_model(MODEL, vocab_size=65_535)) == []
+    assert config.misfits(replace_model(MODEL, vocab_size=65_536)) == ["vocabulary 65,536 of at most 65,535"]
