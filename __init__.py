@@ -13,13 +13,17 @@ __version__ = "0.1.0"
 _DOOR = {
     "AcceleratorConfig": "hdl.config",
     "Checkpoint": "models.checkpoint",
-    "FloatEngine": "models.engine",
-    "GoldenEngine": "models.engine",
+    "FloatEngine": "models.software",
+    "GoldenEngine": "models.software",
     "Image": "models.image",
     "RtlEngine": "sim.engine",
     "State": "models.engine",
     "TritforgeError": "models.errors",
+    "compare": "sim.compare",
+    "compile_program": "hdl.compiler",
     "load": "models.loading",
+    "quantise": "models.quantise",
+    "synthesise_counts": "sim.synthesis",
 }
 
 __all__ = ["__version__", *_DOOR]

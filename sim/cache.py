@@ -69,7 +69,7 @@ def cached(kind: str, key: Iterable[str | bytes], build: Callable[[Path], None])
     key
         Everything that the result depends on: sources, options, versions of the tools.
     build
-        Fills the empty folder that it is given with files. If it raises, nothing is kept.
+        Fills the empty folder that it is given. If it raises, nothing is kept.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def _prune(keep: Path) -> None:
     found = []
     for entry in cache_folder().glob("*/*/"):
         with suppress(FileNotFoundError):    # another run may be removing it
-            size = sum(file.stat().st_size for file in entry.iterdir())
+            size = sum(file.stat().st_size for file in entry.rglob("*"))
             found.append((entry.stat().st_mtime, size, entry))
     excess = sum(size for _, size, _ in found) - cache_limit()
     recent = time.time() - _GRACE_SECONDS

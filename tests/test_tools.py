@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -82,4 +83,15 @@ def test_other_programs_find_verilator_first_in_the_environment() -> None:
     first = Path(environment["PATH"].split(os.pathsep)[0])
     command = [first / "verilator", "--getenv", "VERILATOR_ROOT"]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    assert Path(done.stdout.strip()) == tools.verilator_root()
+    root = Path(done.stdout.strip())
+    assert (root / "include" / "verilated.h").is_file()
+    assert " " not in str(root)
+
+
+def test_other_programs_find_a_verilator_without_spaces_in_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaced = tmp_path / "a folder"
+    shutil.copytree(tools.verilator_root(), spaced)
+    monkeypatch.setattr(tools, "verilator_root", lambda: spaced)
+    test_other_programs_find_verilator_first_in_the_environment()
