@@ -35,7 +35,7 @@ __all__ = [
 
 HOW_TO_GET_A_COMPILER = "install g++ (Debian, Ubuntu: apt install g++; macOS: xcode-select --install)"
 
-# For those who let Verilator's own makefile compile, as cocotb does: it calls a `python`, which may be missing,
+# For those who let Verilator's own makefile compile, as cocotb does: it calls `python`, which may be missing,
 # and misnames precompiled headers as soon as there are several generated files.
 VERILATOR_MAKE_ARGUMENTS = (
     "-MAKEFLAGS", "PYTHON3=python3",
