@@ -16,7 +16,9 @@ def results() -> Results:
     return {}
 
 
-@pytest.mark.parametrize(("bench", "case"), [(bench, case) for bench in BENCHES for case in bench_cases(bench)])
+@pytest.mark.parametrize(
+    ("bench", "case"), [(bench, case) for bench in BENCHES for case in bench_cases(bench)]
+)
 def test_bench(bench: str, case: str, results: Results) -> None:
     if bench not in results:
         results[bench] = run_bench(bench)
