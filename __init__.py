@@ -9,21 +9,23 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Public name -> the module that defines it.
+# Public name -> where it is defined.
 _DOOR = {
-    "AcceleratorConfig": "hdl.config",
-    "Checkpoint": "models.checkpoint",
-    "FloatEngine": "models.software",
-    "GoldenEngine": "models.software",
-    "Image": "models.image",
-    "RtlEngine": "sim.engine",
-    "State": "models.engine",
-    "TritforgeError": "models.errors",
-    "compare": "sim.compare",
-    "compile_program": "hdl.compiler",
-    "load": "models.loading",
-    "quantise": "models.quantise",
-    "synthesise_counts": "sim.synthesis",
+    "AcceleratorConfig": "hdl.config.AcceleratorConfig",
+    "Checkpoint": "models.checkpoint.Checkpoint",
+    "FloatEngine": "models.software.FloatEngine",
+    "GoldenEngine": "models.software.GoldenEngine",
+    "Image": "models.image.Image",
+    "RtlEngine": "sim.engine.RtlEngine",
+    "State": "models.engine.State",
+    "TritforgeError": "models.errors.TritforgeError",
+    "compare": "sim.compare.compare",
+    "compile": "hdl.compiler.compile_program",
+    "load": "models.loading.load",
+    "quantise": "models.quantise.quantise",
+    "report": "models.image.size_report",
+    "simulate": "sim.engine.simulate",
+    "synthesise_counts": "sim.synthesis.synthesise_counts",
 }
 
 __all__ = ["__version__", *_DOOR]
@@ -32,7 +34,8 @@ __all__ = ["__version__", *_DOOR]
 def __getattr__(name: str) -> Any:
     if name not in _DOOR:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_DOOR[name]}"), name)
+    module, _, defined = _DOOR[name].rpartition(".")
+    return getattr(import_module(f"{__name__}.{module}"), defined)
 
 
 def __dir__() -> list[str]:

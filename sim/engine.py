@@ -21,12 +21,13 @@ from ..hdl.isa import Opcode
 from ..models.engine import Numbers, State, Timing, checked_tokens
 from ..models.errors import TritforgeError
 from ..models.image import Image
+from ..models.loading import Model
 from ..models.numerics import to_scale
 from ..models.quantise import trit_count
 from .build import build_model
 from .verilog import to_verilog
 
-__all__ = ["EVENT", "RtlEngine", "accelerator_verilog", "compiled_accelerator"]
+__all__ = ["EVENT", "RtlEngine", "accelerator_verilog", "compiled_accelerator", "simulate"]
 
 EVENT = np.dtype(
     [
@@ -92,6 +93,18 @@ def _library(path: Path) -> ctypes.CDLL:
         function = getattr(library, f"tritforge_{name}")
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def simulate(model: Model, accelerator: AcceleratorConfig | None = None) -> RtlEngine:
+    """A model on the simulated accelerator, by default on the smallest preset that holds it.
+
+    Raises
+    ------
+    TritforgeError
+        If the model does not fit, or there is no C++ compiler.
+    """
+    config = accelerator or AcceleratorConfig.smallest_fit(model.config)
+    return RtlEngine(model.image(config.layout), config)
 
 
 class RtlEngine:
