@@ -1,6 +1,10 @@
-"""Tables that several commands print."""
+"""Tables of figures: for the screen, and for documents in Markdown."""
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,10 +14,257 @@ if TYPE_CHECKING:
     from ..models.config import ModelConfig
     from ..models.image import Layout
 
-__all__ = ["print_sizes"]
+__all__ = ["TABLES", "Table", "print_sizes"]
+
+Results = Mapping[str, Any]
+"""What `benchmark.measure` returns."""
 
 
-def print_sizes(config: "ModelConfig", layout: "Layout") -> None:
+@dataclass(frozen=True)
+class Table:
+    """Figures, and how they were obtained.
+
+    Parameters
+    ----------
+    caption
+        Says so: measured, simulated, routed, estimated or published.
+    head
+        Names of the columns.
+    rows
+        Cells.
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def print(self) -> None:
+        """Show the table on standard output."""
+        click.echo(self.caption)
+        print_table(self.rows, self.head)
+
+    def markdown(self) -> str:
+        """Return the table for a document, its caption below it."""
+        columns = zip(*self.rows, strict=True)
+        numbers = [all(cell[:1].isdigit() or cell == _NONE for cell in column) for column in columns]
+        rule = ["---:" if right else "---" for right in numbers]
+        lines = [f"| {' | '.join(cells)} |" for cells in (self.head, rule, *self.rows)]
+        return "\n".join([*lines, "", f"*{self.caption}*"])
+
+
+_NONE = "–"
+_UP5K_HAS = {"lut4": 5280, "carry": 5280, "ff": 5280, "bram": 30, "spram": 4, "dsp": 8}
+"""Lattice FPGA-DS-02008, table 1.1: a logic cell has one LUT4, one carry and one flip-flop."""
+
+
+def _summary(results: Results) -> Table:
+    rows = []
+    for name, each in results["models"].items():
+        if (quality := each["quality"]) is not None:
+            rows.append(
+                (
+                    f"`{name}`",
+                    f"{each['trits']:,}",
+                    f"{quality['bits_per_char']:.3f}",
+                    f"{quality['xz_bits_per_char']:.3f}",
+                    f"{quality['kneser_ney_best_bits_per_char']:.3f}",
+                    f"{each['hardware']['cycles_per_token']:,.0f}",
+                    f"{each['hardware']['lane_use']:.1%}",
+                )
+            )
+    head = ("model", "trits", "bits a character", "xz -9e", "Kneser-Ney", "cycles a token", "lane use")
+    caption = (
+        "Bits a character on held-out text: measured, by the trainer."
+        " Cycles and lane use: simulated, on the UP5K preset."
+    )
+    return Table(caption, head, rows)
+
+
+def _quality(results: Results) -> Table:
+    rows = []
+    for name, each in results["models"].items():
+        if (quality := each["quality"]) is not None:
+            best = quality["kneser_ney_best_order"]
+            rivals = quality["xz_bits_per_char"], quality["kneser_ney_best_bits_per_char"]
+            better = min(rivals) - quality["bits_per_char"]
+            rows.append(
+                (
+                    f"`{name}`",
+                    f"{quality['held_out_characters']:,}",
+                    f"{quality['bits_per_char']:.3f}",
+                    f"{rivals[0]:.3f}",
+                    f"{rivals[1]:.3f} (order {best})",
+                    f"{abs(better):.3f} {'below' if better > 0 else 'above'}",
+                )
+            )
+    head = ("model", "held-out characters", "bits a character", "xz -9e", "Kneser-Ney", "the better of both")
+    return Table("Measured by the trainer on the float model; from the model cards.", head, rows)
+
+
+def _fidelity(results: Results) -> Table:
+    rows = []
+    for name, each in results["models"].items():
+        if (found := each["fidelity"]) is not None:
+            text = found["over"] == "held-out text"
+            rows.append(
+                (
+                    f"`{name}`",
+                    f"{found['tokens']:,}",
+                    found["over"],
+                    f"{found['perplexity_ratio']:.5f}" if text else _NONE,
+                    f"{found['argmax_equal']:.2%}",
+                    f"{found['cosine_mean']:.5f}",
+                    f"{found['cosine_lowest']:.5f}",
+                    f"{found['saturations']:,}",
+                )
+            )
+    head = (
+        "model", "positions", "of", "perplexity, golden by float", "same most likely token", "cosine, mean",
+        "cosine, lowest", "saturations",
+    )  # fmt: skip
+    caption = "Measured: the golden model against the float reference, teacher-forced, as one stream."
+    return Table(caption, head, rows)
+
+
+def _hardware(results: Results) -> Table:
+    rows = []
+    for name, each in results["models"].items():
+        found = each["hardware"]
+        rows.append(
+            (
+                f"`{name}`",
+                found["accelerator"],
+                str(found["lanes"]),
+                f"{each['trits']:,}",
+                f"{found['cycles_per_token']:,.0f}",
+                f"{found['lane_use']:.1%}",
+                f"{found['image_bytes']:,}",
+            )
+        )
+    head = ("model", "preset", "lanes", "trits", "cycles a token", "lane use", "image, bytes")
+    caption = (
+        "Cycles and lane use: simulated, in generation, with a weight memory that always has a beat."
+        " Lane use: unpadded trits by lanes times cycles. Image: what the weight memory holds, measured."
+    )
+    return Table(caption, head, rows)
+
+
+def _speed(results: Results) -> Table:
+    rows = []
+    for name, each in results["models"].items():
+        speed = each["speed"]
+        rows.append(
+            (
+                f"`{name}`",
+                f"{speed['rtl'] / speed['golden']:.3f}",
+                f"{speed['rtl'] * each['trits']:.1e}",
+                f"{speed['rtl'] * each['hardware']['cycles_per_token']:.1e}",
+                *(f"{speed[engine]:,.0f}" for engine in ("rtl", "golden", "float")),
+            )
+        )
+    head = (
+        "model", "RTL by golden", "RTL, ternary MACs/s", "RTL, cycles/s", "RTL, tokens/s", "golden, tokens/s",
+        "float, tokens/s",
+    )  # fmt: skip
+    caption = (
+        "Measured: token by token, the engines in turn, the best of three rounds of each."
+        " Speeds depend on the machine."
+    )
+    return Table(caption, head, rows)
+
+
+def _profile(results: Results) -> Table:
+    steps = results["models"]["tiny"]["profile"]
+    total = sum(step["cycles"] for step in steps)
+    rows = [
+        (
+            f"{step['opcode']} {step['operand']}",
+            str(step["runs"]),
+            f"{step['beats']:,}",
+            f"{step['cycles']:,}",
+            f"{step['cycles'] / total:.1%}",
+        )
+        for step in steps
+    ]
+    for opcode in ("EMBED", "STATS", "PROJECT", "BOUND", "MATMUL"):
+        of = [step for step in steps if step["opcode"] == opcode]
+        runs, beats, cycles = (sum(step[key] for step in of) for key in ("runs", "beats", "cycles"))
+        rows.append((f"all {opcode}", str(runs), f"{beats:,}", f"{cycles:,}", f"{cycles / total:.1%}"))
+    caption = "Simulated: the first token that `tiny` reads, on the UP5K preset, all layers together."
+    return Table(caption, ("instruction", "runs", "weight beats", "cycles", "share"), rows)
+
+
+def _sizes(results: Results) -> Table:
+    rows = [
+        (name, *(f"{size:,}" for size in report["bytes"].values()))
+        for name, report in results["sizes"].items()
+    ]
+    head = ("model", *next(iter(results["sizes"].values()))["bytes"])
+    caption = "Bytes with padding, estimated: from the layout of the smallest preset that holds the model."
+    return Table(caption, head, rows)
+
+
+def _tenfold(results: Results) -> Table:
+    rows = [
+        (
+            name,
+            each["name"],
+            f"{each['float16_bytes']:,}",
+            f"{each['bytes']:,}",
+            f"{each['ratio']:.2f}",
+            "yes" if each["passes_10x"] else "no",
+        )
+        for name, report in results["sizes"].items()
+        for each in report["comparisons"]
+    ]
+    head = ("model", "compared with", "its bytes", "bytes here", "ratio", "10 or more")
+    return Table("Estimated: sizes alone, computed from the shapes.", head, rows)
+
+
+def _cells(results: Results) -> Table:
+    rows = []
+    for name, counts in results["cells"].items():
+        rows.append((name, *(f"{count:,}" for count in counts.values())))
+    rows.append(("a UP5K has", *(f"{_UP5K_HAS[kind]:,}" for kind in results["cells"]["up5k"])))
+    caption = (
+        "Estimated: cells after synthesis by yosys (`synth_ice40 -device u -dsp -no-rw-check`), not placed."
+        " What a UP5K has: published, Lattice FPGA-DS-02008."
+    )
+    return Table(caption, ("design", "LUT4", "carry", "flip-flops", "block RAM", "SPRAM", "DSP"), rows)
+
+
+def _run(results: Results) -> Table:
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    machine = results["machine"]
+    rows = [
+        ("command", f"`{results['command']}`"),
+        ("date", results["date"]),
+        ("versions", versions),
+        (
+            "machine",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['system']};"
+            f" load average {machine['load_average']:.1f}, by other work, at the start",
+        ),
+    ]
+    return Table("How the figures of this page were measured.", ("what", "value"), rows)
+
+
+TABLES: Mapping[str, Callable[[Results], Table]] = {
+    "run": _run,
+    "summary": _summary,
+    "quality": _quality,
+    "fidelity": _fidelity,
+    "hardware": _hardware,
+    "profile": _profile,
+    "speed": _speed,
+    "sizes": _sizes,
+    "tenfold": _tenfold,
+    "cells": _cells,
+}
+"""By the name that a document's mark gives."""
+
+
+def print_sizes(config: ModelConfig, layout: Layout) -> None:
     """Print what a model takes in an accelerator's memory, next to float16."""
     from ..models.image import size_report
 

@@ -1,16 +1,15 @@
-"""How well a model predicts a text: bits a character and perplexity, for any engine."""
+"""How well a model predicts a text, on any engine, and how close an engine is to another."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .engine import Engine, checked_tokens
 
-__all__ = ["Score", "evaluate", "in_chunks"]
+__all__ = ["Fidelity", "Score", "evaluate", "fidelity", "in_chunks"]
 
 _CHUNK_LOGITS = 2**22
 """Logits computed at once, at most."""
@@ -74,18 +73,88 @@ def evaluate(
     engine.reset()
     nats, done = 0.0, 0
     for chunk in in_chunks(ids[:-1], engine.config.vocab_size, most=16 if engine.name == "rtl" else 256):
-        logits, scales = engine.logits(chunk)
-        nats += _nats(logits, scales, ids[done + 1 : done + 1 + len(chunk)])
+        nats += _nats(_real_logits(engine, chunk), ids[done + 1 : done + 1 + len(chunk)])
         done += len(chunk)
         progress(done, len(ids) - 1)
     return Score(nats, done, characters)
 
 
-def _nats(logits: NDArray[Any], scales: NDArray[np.float64] | None, targets: NDArray[np.int64]) -> float:
-    """Sum -log softmax(logits)[target] over all positions, in float64."""
+@dataclass(frozen=True)
+class Fidelity:
+    """How close one engine's logits are to another's on the same tokens.
+
+    Parameters
+    ----------
+    tokens : int
+        Positions compared.
+    perplexity_ratio : float
+        The engine's perplexity by the reference's.
+    argmax_equal : float
+        Share of positions at which both find the same token most likely.
+    cosine_mean, cosine_lowest : float
+        Cosine of the angle between both logit vectors of a position.
+    saturations : int
+        Values that the engine clamped.
+    """
+
+    tokens: int
+    perplexity_ratio: float
+    argmax_equal: float
+    cosine_mean: float
+    cosine_lowest: float
+    saturations: int
+
+
+def fidelity(
+    engine: Engine,
+    reference: Engine,
+    tokens: ArrayLike,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Fidelity:
+    """Compare an engine with a reference, teacher-forced, as one stream from the zero state.
+
+    Parameters
+    ----------
+    engine, reference : Engine
+        Are reset.
+    tokens : array_like of int, shape (T,)
+        Two or more; all but the last are read, all but the first are predicted.
+    progress : callable
+        Called with the positions compared so far and in all.
+    """
+    ids = checked_tokens(tokens, engine.config.vocab_size)
+    engine.reset()
+    reference.reset()
+    nats, equal, done = 0.0, 0, 0
+    cosines = []
+    for chunk in in_chunks(ids[:-1], engine.config.vocab_size):
+        targets = ids[done + 1 : done + 1 + len(chunk)]
+        ours, theirs = (_real_logits(each, chunk) for each in (engine, reference))
+        nats += _nats(ours, targets) - _nats(theirs, targets)
+        equal += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
+        lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+        cosines.append((ours * theirs).sum(axis=1) / lengths)
+        done += len(chunk)
+        progress(done, len(ids) - 1)
+    cosine = np.concatenate(cosines)
+    return Fidelity(
+        tokens=done,
+        perplexity_ratio=math.exp(nats / done),
+        argmax_equal=equal / done,
+        cosine_mean=float(cosine.mean()),
+        cosine_lowest=float(cosine.min()),
+        saturations=engine.saturations,
+    )
+
+
+def _real_logits(engine: Engine, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+    logits, scales = engine.logits(tokens)
     values = logits.astype(np.float64)
-    if scales is not None:
-        values *= scales[:, None]
-    values -= values.max(axis=1, keepdims=True)
-    chosen = values[np.arange(len(targets)), targets]
-    return float((np.log(np.exp(values).sum(axis=1)) - chosen).sum())
+    return values if scales is None else values * scales[:, None]
+
+
+def _nats(values: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
+    """Sum -log softmax(values)[target] over all positions."""
+    shifted = values - values.max(axis=1, keepdims=True)
+    chosen = shifted[np.arange(len(targets)), targets]
+    return float((np.log(np.exp(shifted).sum(axis=1)) - chosen).sum())
