@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .checkpoint import Checkpoint, ternarise
 from .config import ModelConfig
+from .errors import TritforgeError
 from .numerics import EMBEDDING_BITS, GATE, Ints, quantise_vector, to_scale
 from .tokenizer import Tokenizer, find_tokenizer
 
@@ -175,6 +176,11 @@ class QuantisedCheckpoint:
         table = self._checkpoint.tensor("model.embeddings.weight")
         peak = np.max(np.abs(table), axis=1).astype(np.float64)
         high = (1 << (EMBEDDING_BITS - 1)) - 1
+        if (loud := np.flatnonzero(peak >= 2 * high)).size:
+            raise TritforgeError(
+                f"row {loud[0]} of model.embeddings.weight reaches {peak[loud[0]]:g}; the accelerator holds less than"
+                f" {2 * high}"
+            )
         scales = [to_scale(p / high) if p > 2.0**-100 else (1 << 14, -22) for p in peak]
         mantissa, exponent = (np.array(column, dtype=np.int64) for column in zip(*scales, strict=True))
         rows = np.rint(table / (np.ldexp(mantissa.astype(np.float64), exponent))[:, None])
