@@ -18,7 +18,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from .baselines import kneser_ney_bits, xz_bits
+from .config import read_json
 from .corpus import END, END_TOKEN, REPLACEMENTS, Corpus, split, words
+from .loading import load
 from .torch_model import TorchModel
 from .training import Trainer, encode, sample, score, training_parts, value_ranges
 
@@ -154,6 +156,8 @@ def _training_facts(trainer: Trainer, command: str) -> dict[str, Any]:
         "span": config.span,
         "learning_rate": config.learning_rate,
         "decay": config.decay,
+        "start": config.start,
+        "before": _training_before(config.start),
         "seed": config.seed,
         "characters": trainer.step * config.batch_size * config.span,
         "minutes": round(trainer.seconds / 60, 1),
@@ -164,6 +168,15 @@ def _training_facts(trainer: Trainer, command: str) -> dict[str, Any]:
             "tokenizers": version("tokenizers"),
         },
     }
+
+
+def _training_before(start: str | None) -> dict[str, Any] | None:
+    """Return how the model was trained with whose weights a run began, if its card says so."""
+    if start is None:
+        return None
+    card = load(start).checkpoint.directory / "card.json"
+    before: dict[str, Any] | None = read_json(card)["training"] if card.exists() else None
+    return before
 
 
 def _quality(model: TorchModel, trainer: Trainer, corpus: Corpus) -> dict[str, Any]:
@@ -231,6 +244,10 @@ def readme(card: dict[str, Any]) -> str:
         for order, bits in quality["kneser_ney_bits_per_char"].items()
     )
     versions = ", ".join(f"{package} {number}" for package, number in training["versions"].items())
+    runs = [training]
+    while runs[0]["before"]:
+        runs.insert(0, runs[0]["before"])
+    commands = "\n".join(run["command"] for run in runs)
     layers = f"{model['num_hidden_layers']} layer" + ("s" if model["num_hidden_layers"] > 1 else "")
     seeds = ", ".join(map(str, written["seeds"]))
     paragraphs = {
@@ -239,7 +256,7 @@ def readme(card: dict[str, Any]) -> str:
             {model["vocab_size"]} symbols, {model["trits"]:,} ternary weights. The file holds the float16
             master weights, which become ternary when they are read. All numbers of this page:
             `card.json`.""",
-        "training": f"""{training["steps"]:,} steps of {training["batch_size"]} x {training["span"]}
+        "training": f"""{"The last run: " if len(runs) > 1 else ""}{training["steps"]:,} steps of {training["batch_size"]} x {training["span"]}
             characters ({training["characters"] / 1e6:.1f} million in all), learning rate
             {training["learning_rate"]}, falling to 0 over the last {training["decay"]:.0%}, seed
             {training["seed"]}; {training["minutes"]:.0f} minutes (measured). Made with {versions}; on another
@@ -268,7 +285,7 @@ A prompt's characters are mapped in the same way; one outside the vocabulary is 
 ## Training
 
 ```sh
-{training["command"]}
+{commands}
 ```
 
 {text["training"]}

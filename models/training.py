@@ -25,12 +25,15 @@ from torch.nn import functional
 from .config import ModelConfig
 from .corpus import END, Corpus, split, symbols_of
 from .errors import TritforgeError
+from .loading import Model, load
 from .torch_model import TorchModel
 
 __all__ = ["CHECKPOINT", "Progress", "TrainConfig", "Trainer", "sample", "score", "train", "value_ranges"]
 
 CHECKPOINT = "training.pt"
 """The file in the output directory from which an interrupted run goes on."""
+
+_SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "use_lower_bound", "rms_norm_eps")
 
 VALIDATION = 50_000  # characters at most
 SAVE_EVERY = 120.0  # seconds
@@ -66,6 +69,8 @@ class TrainConfig:
         Weight, while the rate falls, of what activations have in excess of the hardware's format.
     seed : int
         Of the initial weights and the resets.
+    start : str, optional
+        A character model of the same shape, by its zoo name or directory, whose weights the run begins with.
 
     Raises
     ------
@@ -86,6 +91,7 @@ class TrainConfig:
     clip: float = 1.0
     penalty: float = 0.01
     seed: int = 1
+    start: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "steps", "batch_size", "span"):
@@ -172,6 +178,38 @@ class Trainer:
         self._starts = torch.arange(config.batch_size, device=device) * (
             len(self.tokens) // config.batch_size
         )
+
+    def begin_with(self, model: Model) -> None:
+        """Take over another model's weights; symbols that it lacks keep their own.
+
+        Raises
+        ------
+        TritforgeError
+            If the model does not read characters, or has another shape.
+        """
+        before, mine = model.checkpoint.config, self.model.config
+        if model.symbols is None:
+            raise TritforgeError(
+                f"{model.name} does not read characters one by one, so no run can start from it"
+            )
+        for name in _SHAPE:
+            if getattr(before, name) != getattr(mine, name):
+                raise TritforgeError(
+                    f"{model.name} has {name} {getattr(before, name)}, so a run that starts from it needs the "
+                    f"same, not {getattr(mine, name)}"
+                )
+        shared = [symbol for symbol in self.symbols if symbol in model.symbols]
+        rows = [self.symbols.index(symbol) for symbol in shared]
+        theirs = [model.symbols.index(symbol) for symbol in shared]
+        weights = {}
+        for name, own in self.model.weights.items():
+            weight = torch.tensor(model.checkpoint.tensor(name)).to(own)
+            if name in ("model.embeddings.weight", "lm_head.weight"):
+                weights[name] = own.detach().clone()
+                weights[name][rows] = weight[theirs]
+            else:
+                weights[name] = weight
+        self.model.load(weights)
 
     @property
     def step(self) -> int:
@@ -301,6 +339,8 @@ def train(
     path = directory / CHECKPOINT
     if path.exists():
         trainer.restore(path)
+    elif config.start is not None:
+        trainer.begin_with(load(config.start))
     started, saved = (trainer.step, trainer.seconds), time.monotonic()
     try:
         while trainer.step < config.steps:

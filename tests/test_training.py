@@ -13,6 +13,7 @@ from tritforge.models.checkpoint import Checkpoint
 from tritforge.models.config import ModelConfig
 from tritforge.models.corpus import END, END_TOKEN, Corpus, split, symbols_of
 from tritforge.models.errors import TritforgeError
+from tritforge.models.loading import load
 from tritforge.models.reference import Reference
 from tritforge.models.tokenizer import load_tokenizer
 
@@ -191,6 +192,30 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"no checkpoint")
     with pytest.raises(TritforgeError, match="not a training checkpoint"):
         training.train(corpus(), SMALL, tmp_path)
+
+
+def test_a_run_starts_from_another_model_and_its_symbols(published: tuple[Path, dict[str, Any]]) -> None:
+    # Of the two texts' symbols, "!" is new here and those of "cat" but not of this text are left out.
+    text = "oh! the mat! " * 40
+    trainer = Trainer(replace(SMALL, start=str(published[0])), text, symbols_of(text))
+    fresh = {name: weight.detach().clone() for name, weight in trainer.model.weights.items()}
+    trainer.begin_with(load(published[0]))
+    first = Checkpoint(published[0])
+    for name, weight in trainer.model.weights.items():
+        before = torch.tensor(first.tensor(name))
+        if name in ("model.embeddings.weight", "lm_head.weight"):
+            new, old = (symbols_of(each) for each in (text, TEXT))
+            for row, symbol in enumerate(new):
+                expected = before[old.index(symbol)] if symbol in old else fresh[name][row]
+                assert torch.equal(weight[row], expected), symbol
+        else:
+            assert torch.equal(weight, before), name
+
+
+def test_a_start_of_another_shape_is_refused(published: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    config = replace(SMALL, start=str(published[0]), hidden_size=20)
+    with pytest.raises(TritforgeError, match=r"has hidden_size 12, so a run .* needs the same, not 20"):
+        training.train(corpus(), config, tmp_path)
 
 
 def test_too_short_a_text_is_refused(tmp_path: Path) -> None:

@@ -35,6 +35,14 @@ __all__ = ["command"]
 )
 @click.option("--span", type=int, default=128, show_default=True, help="Characters of each stream a step.")
 @click.option("--learning-rate", type=float, default=4e-3, show_default=True, help="Before it decays.")
+@click.option(
+    "--decay", type=float, default=0.3, show_default=True, help="Share of the steps in which it does."
+)
+@click.option(
+    "--start",
+    metavar="MODEL",
+    help="Begin with the weights of a model of the same shape that reads characters.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of weights and order.")
 @click.option("--device", help="Where torch computes, as cpu or cuda; without it, cuda where there is one.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of a CPU.")
@@ -50,6 +58,8 @@ def command(
     batch_size: int,
     span: int,
     learning_rate: float,
+    decay: float,
+    start: str | None,
     seed: int,
     device: str | None,
     threads: int | None,
@@ -80,6 +90,8 @@ def command(
         batch_size=batch_size,
         span=span,
         learning_rate=learning_rate,
+        decay=decay,
+        start=start,
         seed=seed,
     )
     material = load_text(text) if text is not None else load_shakespeare()
