@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .engine import Engine, checked_tokens
+from .errors import TritforgeError
 
 __all__ = ["Fidelity", "Score", "evaluate", "fidelity", "in_chunks"]
 
@@ -40,8 +41,11 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """The exponential of the mean over the tokens."""
-        return math.exp(self.nats / self.tokens)
+        """The exponential of the mean over the tokens; infinite beyond what float64 holds."""
+        try:
+            return math.exp(self.nats / self.tokens)
+        except OverflowError:
+            return math.inf
 
 
 def in_chunks(tokens: NDArray[np.int64], vocab_size: int, most: int = 256) -> list[NDArray[np.int64]]:
@@ -68,15 +72,25 @@ def evaluate(
         What the scored tokens stand for.
     progress : callable
         Called with the tokens scored so far and in all.
+
+    Raises
+    ------
+    TritforgeError
+        If the model's logits are not finite.
     """
     ids = checked_tokens(tokens, engine.config.vocab_size)
     engine.reset()
-    nats, done = 0.0, 0
+    nats: list[float] = []
+    done = 0
     for chunk in in_chunks(ids[:-1], engine.config.vocab_size, most=16 if engine.name == "rtl" else 256):
-        nats += _nats(_real_logits(engine, chunk), ids[done + 1 : done + 1 + len(chunk)])
+        nats += _nats(_real_logits(engine, chunk), ids[done + 1 : done + 1 + len(chunk)]).tolist()
         done += len(chunk)
         progress(done, len(ids) - 1)
-    return Score(nats, done, characters)
+    # Exactly rounded, so the chunks' size does not show: golden and rtl have equal scores.
+    total = math.fsum(nats)
+    if not math.isfinite(total):
+        raise TritforgeError("the text cannot be scored: the model's logits are not finite")
+    return Score(total, done, characters)
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ def fidelity(
     for chunk in in_chunks(ids[:-1], engine.config.vocab_size):
         targets = ids[done + 1 : done + 1 + len(chunk)]
         ours, theirs = (_real_logits(each, chunk) for each in (engine, reference))
-        nats += _nats(ours, targets) - _nats(theirs, targets)
+        nats += float((_nats(ours, targets) - _nats(theirs, targets)).sum())
         equal += int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum())
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
         cosines.append((ours * theirs).sum(axis=1) / lengths)
@@ -153,8 +167,9 @@ def _real_logits(engine: Engine, tokens: NDArray[np.int64]) -> NDArray[np.float6
     return values if scales is None else values * scales[:, None]
 
 
-def _nats(values: NDArray[np.float64], targets: NDArray[np.int64]) -> float:
-    """Sum -log softmax(values)[target] over all positions."""
+def _nats(values: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return -log softmax(values)[target] of every position."""
     shifted = values - values.max(axis=1, keepdims=True)
     chosen = shifted[np.arange(len(targets)), targets]
-    return float((np.log(np.exp(shifted).sum(axis=1)) - chosen).sum())
+    nats: NDArray[np.float64] = np.log(np.exp(shifted).sum(axis=1)) - chosen
+    return nats

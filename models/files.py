@@ -20,6 +20,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     TritforgeError
         If the file cannot be written.
     """
+    if not path.name or path.is_dir():
+        raise TritforgeError(f"{path} cannot be written: it is a directory")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:

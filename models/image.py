@@ -18,7 +18,6 @@ trits to whole column blocks.
 import hashlib
 import io
 import json
-import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 
 from .config import ModelConfig
 from .errors import TritforgeError
+from .files import replacing
 from .numerics import ACT, SCALE, Ints
 from .quantise import BitLinear, Block, Head, IntegerModel, Norm, trit_count
 from .tokenizer import Tokenizer
@@ -381,14 +381,9 @@ def write_image(
         If the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        try:
-            with temporary.open("wb") as stream:
-                _write(model, layout, stream, progress)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as stream:
+            _write(model, layout, stream, progress)
     except OSError as error:
         raise TritforgeError(f"{path} cannot be written: {error.strerror or error}") from None
 

@@ -191,14 +191,13 @@ class Model:
         return self.tokenizer
 
     def _stop(self) -> frozenset[int]:
-        ends: set[object] = {self.config.eos_token_id}
+        ends: list[object] = [self.config.eos_token_id]
         if isinstance(self.source, Checkpoint):
             path = self.source.directory / GENERATION_CONFIG
             if path.is_file():
                 more = read_json(path).get("eos_token_id")
-                ends.update(more if isinstance(more, list) else [more])
-                wrong = [end for end in ends if end is not None and type(end) is not int]
-                if wrong:
+                ends += more if isinstance(more, list) else [more]
+                if any(end is not None and type(end) is not int for end in ends):
                     raise TritforgeError(f"{path}: eos_token_id must be a token's number or a list of them")
         return frozenset(end for end in ends if isinstance(end, int) and 0 <= end < self.config.vocab_size)
 

@@ -133,8 +133,24 @@ class IntegerModel(Protocol):
         """Final norm and LM head."""
 
 
+def _bit_linear(
+    name: str, weights: NDArray[np.int8], gain: Ints, constant: float, epsilon: float
+) -> BitLinear:
+    try:
+        return BitLinear(weights, gain, to_scale(constant), to_scale(epsilon))
+    except ValueError as error:
+        raise TritforgeError(
+            f"{name}: its norm weights, or rms_norm_eps, are beyond the accelerator's number formats: {error}"
+        ) from None
+
+
 def _chained(
-    weight: NDArray[np.float32], own: NDArray[Any], norm: NDArray[Any], before: Norm, floor: float
+    name: str,
+    weight: NDArray[np.float32],
+    own: NDArray[Any],
+    norm: NDArray[Any],
+    before: Norm,
+    floor: float,
 ) -> BitLinear:
     """A BitLinear behind the RMSNorm `norm`; `floor` is its epsilon times what it is measured against."""
     ternary, mean = ternarise(weight)
@@ -145,7 +161,7 @@ def _chained(
     mean_square = float(np.mean(norm.astype(np.float64) ** 2))
     fold = math.sqrt(1 + BITLINEAR_EPSILON / mean_square) if mean_square else 1.0
     constant = _scale_constant(mean, n, before.exponent - exponent) / fold
-    return BitLinear(ternary, gain, to_scale(constant), to_scale(floor * 4.0 ** (7 + before.exponent)))
+    return _bit_linear(name, ternary, gain, constant, floor * 4.0 ** (7 + before.exponent))
 
 
 def _scale_constant(mean: float, n: int, exponent: int) -> float:
@@ -178,8 +194,8 @@ class QuantisedCheckpoint:
         high = (1 << (EMBEDDING_BITS - 1)) - 1
         if (loud := np.flatnonzero(peak >= 2 * high)).size:
             raise TritforgeError(
-                f"row {loud[0]} of model.embeddings.weight reaches {peak[loud[0]]:g}; the accelerator holds less than"
-                f" {2 * high}"
+                f"row {loud[0]} of model.embeddings.weight reaches {peak[loud[0]]:g};"
+                f" the accelerator holds less than {2 * high}"
             )
         scales = [to_scale(p / high) if p > 2.0**-100 else (1 << 14, -22) for p in peak]
         mantissa, exponent = (np.array(column, dtype=np.int64) for column in zip(*scales, strict=True))
@@ -219,7 +235,7 @@ class QuantisedCheckpoint:
             name: str, weight: NDArray[np.float32], weights: NDArray[Any], before: Norm, floor: float
         ) -> BitLinear:
             own = read(f"{prefix}{name}.norm.weight").astype(np.float64)
-            return _chained(weight, own, weights, before, floor)
+            return _chained(prefix + name, weight, own, weights, before, floor)
 
         attn, attn_norm = norm("attn_norm.weight")
         i, f, g = (
@@ -251,11 +267,12 @@ class QuantisedCheckpoint:
         gate_up = BitLinear(interleaved, gate_up.gain, gate_up.constant, gate_up.epsilon)
         ternary, mean = ternarise(read(prefix + "mlp.down_proj.weight"))
         gain, exponent = quantise_vector(read(prefix + "mlp.down_proj.norm.weight"))
-        down = BitLinear(
+        down = _bit_linear(
+            f"{prefix}mlp.down_proj",
             ternary,
             gain,
-            to_scale(_scale_constant(mean, wide, 15 - exponent)),
-            to_scale(BITLINEAR_EPSILON * wide * 2.0**44),
+            _scale_constant(mean, wide, 15 - exponent),
+            BITLINEAR_EPSILON * wide * 2.0**44,
         )
         return Block(self._bounds()[layer], attn_norm, i, f, g, g_norm, o, mlp_norm, gate_up, down)
 
@@ -265,7 +282,8 @@ class QuantisedCheckpoint:
         norm = Norm(*quantise_vector(weights))
         own = self._checkpoint.tensor("lm_head.norm.weight").astype(np.float64)
         floor = BITLINEAR_EPSILON * self.config.rms_norm_eps * self.config.hidden_size
-        return Head(norm, _chained(self._checkpoint.tensor("lm_head.weight"), own, weights, norm, floor))
+        weight = self._checkpoint.tensor("lm_head.weight")
+        return Head(norm, _chained("lm_head", weight, own, weights, norm, floor))
 
 
 def trit_count(config: ModelConfig) -> int:

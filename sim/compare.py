@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from ..hdl.config import AcceleratorConfig
 from ..models.engine import checked_tokens
 from ..models.golden import GoldenModel
 from ..models.image import Image
-from ..models.numerics import Ints
+from ..models.numerics import SCALE, Ints
 from .engine import RtlEngine
 
 __all__ = ["Comparison", "Difference", "compare"]
@@ -197,9 +198,10 @@ def _after(
         k = int(wrong[0])
         return [Difference(token, None, "head", k, None, int(sums[k]), int(got[k]))]
     if scale != got_scale:
-        (mantissa, exponent), (mantissa2, exponent2) = np.frexp(scale), np.frexp(got_scale)
-        del exponent, exponent2
-        return [Difference(token, None, "scale", 0, None, int(mantissa * 2**15), int(mantissa2 * 2**15))]
+        # As integers, in units of the smaller one's last bit.
+        bits = SCALE.bits - min(math.frexp(each)[1] for each in (scale, got_scale))
+        expected, got_integer = (int(math.ldexp(each, bits)) for each in (scale, got_scale))
+        return [Difference(token, None, "scale", 0, None, expected, got_integer)]
     if rtl.saturations != golden.saturations.count:
         return [Difference(token, None, "saturations", 0, None, golden.saturations.count, rtl.saturations)]
     return []

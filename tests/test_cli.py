@@ -17,11 +17,11 @@ from tritforge.host import console, options
 from tritforge.host.cli import cli
 from tritforge.models.checkpoint import Checkpoint
 from tritforge.models.config import ModelConfig
-from tritforge.models.software import FloatEngine, GoldenEngine
 from tritforge.models.errors import TritforgeError
 from tritforge.models.image import Image
 from tritforge.models.loading import load
 from tritforge.models.quantise import quantise
+from tritforge.models.software import FloatEngine, GoldenEngine
 from tritforge.models.synthesis import synthesise
 
 A = str(Path(__file__).parent / "vectors" / "A")
@@ -223,9 +223,10 @@ def test_a_text_ends_with_any_end_token_of_both_configurations(
     assert load(directory).stop == expected
 
 
-def test_a_wrong_end_token_is_refused(make_model: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("written", ["end", True, [[1]], {"a": 1}])
+def test_a_wrong_end_token_is_refused(written: object, make_model: Callable[..., Path]) -> None:
     directory = make_model()
-    (directory / "generation_config.json").write_text('{"eos_token_id": "end"}')
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": written}))
     assert "generation_config.json: eos_token_id must be" in failure("inspect", directory)
 
 
@@ -501,6 +502,15 @@ def test_a_result_that_cannot_be_written_is_named(tokens: Path, tmp_path: Path) 
     assert message == f"{out} cannot be written: No such file or directory"
 
 
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_a_folder_is_no_place_for_a_result(out: str, tokens: Path) -> None:
+    for command in (
+        ["logits", A, "--tokens", tokens, "--engine", "golden", "--out", out],
+        ["pack", A, "-o", out],
+    ):
+        assert failure(*command) == f"{out} cannot be written: it is a directory"
+
+
 # eval -------------------------------------------------------------------------------------------------------
 
 
@@ -531,6 +541,29 @@ def test_a_text_too_short_to_score_is_refused(letters: Path, tmp_path: Path) -> 
     path = tmp_path / "text.txt"
     path.write_text("a☃")
     assert "too few to be scored" in failure("eval", letters, "--text", path, "--engine", "golden")
+
+
+def test_a_perplexity_beyond_all_numbers_is_null(
+    letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("abc")
+    sure = np.where(np.arange(len(SYMBOLS) + 1) == 0, np.float32(1000), np.float32(0))
+    monkeypatch.setattr(FloatEngine, "logits", lambda self, ids: (np.tile(sure, (len(ids), 1)), None))
+    found = json.loads(run("eval", letters, "--text", path, "--engine", "float", "--json").stdout)
+    assert found["bits_per_char"] == pytest.approx(1000 / math.log(2))
+    assert found["perplexity"] is None
+
+
+def test_logits_that_are_not_finite_are_not_scored(
+    letters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("abc")
+    nothing = np.full(len(SYMBOLS) + 1, np.nan, np.float32)
+    monkeypatch.setattr(FloatEngine, "logits", lambda self, ids: (np.tile(nothing, (len(ids), 1)), None))
+    message = failure("eval", letters, "--text", path, "--engine", "float")
+    assert message == "the text cannot be scored: the model's logits are not finite"
 
 
 def test_a_text_must_be_utf_8(letters: Path, tmp_path: Path) -> None:
@@ -585,6 +618,14 @@ def test_inspect_prints_the_configuration_and_the_sizes(letters: Path) -> None:
     assert "hidden_size           24\n" in text
     assert "weights" in text
     assert "float16 transformer with a KV cache of 8192 tokens" in text
+
+
+def test_inspect_shows_a_model_that_no_preset_holds(make_model: Callable[..., Path]) -> None:
+    directory = make_model(vocab_size=70_000)
+    result = run("inspect", directory, "--json")
+    assert json.loads(result.stdout)["vocab_size"] == 70_000
+    assert "vocabulary 70,000 of at most 65,535; sizes are those in the layout of large" in result.stderr
+    assert "does not fit the accelerator up5k" in failure("inspect", directory, "--accel", "up5k")
 
 
 # synth-checkpoint, train, zoo, doctor -----------------------------------------------------------------------

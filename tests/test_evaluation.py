@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tritforge.models.config import ModelConfig
-from tritforge.models.evaluation import fidelity
+from tritforge.models.evaluation import evaluate, fidelity
 
 
 class Fixed:
@@ -58,3 +58,12 @@ def test_differences_show_in_every_figure() -> None:
     assert found.cosine_lowest == pytest.approx(0)
     assert found.cosine_mean == pytest.approx(math.sqrt(0.5) / 2)
     assert found.saturations == 3
+
+
+def test_a_score_does_not_depend_on_how_the_text_is_cut() -> None:
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 3, (1000, 5)).tolist()
+    tokens = random.integers(0, 5, 1001).tolist()
+    whole, in_parts = Fixed(logits), Fixed(logits)
+    in_parts.name = "rtl"  # read in smaller chunks, so that progress shows
+    assert evaluate(whole, tokens, 1000).nats == evaluate(in_parts, tokens, 1000).nats  # type: ignore[arg-type]

@@ -53,6 +53,33 @@ def test_an_embedding_that_no_scale_holds_is_refused_by_its_row(make_model: Make
         model.embedding(np.array([0]))
 
 
+@pytest.mark.parametrize("factor", [1e30, 1e-30])
+@pytest.mark.parametrize(
+    ("norm", "refused"),
+    [
+        ("model.layers.1.attn_norm.weight", "model.layers.1.attn.i_proj"),
+        ("model.layers.1.attn.g_norm.weight", "model.layers.1.attn.o_proj"),
+        ("model.norm.weight", "lm_head"),
+    ],
+)
+def test_norm_weights_beyond_the_formats_are_refused_by_name(
+    factor: float, norm: str, refused: str, make_model: Maker
+) -> None:
+    directory = make_model(seed=1)
+    weights = load_file(directory / "model.safetensors")[norm] * np.float32(factor)
+    model = quantise(Checkpoint(changed(directory, **{norm.replace(".", "__"): weights})))
+    with pytest.raises(TritforgeError, match=f"^{refused}: its norm weights, or rms_norm_eps, are beyond"):
+        _ = model.head() if refused == "lm_head" else model.block(1)
+
+
+def test_down_proj_s_norm_weights_beyond_the_formats_are_refused_by_name(make_model: Maker) -> None:
+    directory = make_model(seed=1)
+    tiny = np.full(26, 1e-38, np.float32)
+    model = quantise(Checkpoint(changed(directory, model__layers__0__mlp__down_proj__norm__weight=tiny)))
+    with pytest.raises(TritforgeError, match=r"^model.layers.0.mlp.down_proj: its norm weights"):
+        model.block(0)
+
+
 def test_gate_and_up_rows_alternate(make_model: Maker) -> None:
     checkpoint = Checkpoint(make_model(seed=2))
     ternary, _ = ternarise(checkpoint.tensor("model.layers.1.mlp.gate_proj.weight"))

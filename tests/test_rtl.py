@@ -210,16 +210,35 @@ def test_a_wrong_weight_is_found_where_it_is(
     memory = other.memory.copy()
     beat = other.map.layer_span(1).offset + span.offset + 5
     memory[beat, 0] ^= 0x80 if memory[beat, 0] & 0x7F else 0x01
-    damaged = RtlEngine(image, UP5K)
     other.memory = memory
     monkeypatch.setattr("tritforge.sim.compare.RtlEngine", lambda *_, **__: RtlEngine(other, UP5K))
-    del damaged
     found = compare(image, UP5K, text(7, 6, 33))
     assert found.first_difference is not None
     difference = found.first_difference
     assert (difference.layer, difference.unit, difference.element) == (1, "g", 5)
     assert difference.cycle is not None
     assert difference.expected != difference.got
+
+
+@pytest.mark.parametrize("factor", [2.0, 1 + 2.0**-14])
+def test_a_wrong_scale_is_found(
+    factor: float, make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = packed(make_model(seed=6, **ODD))
+    exact = RtlEngine.logits
+
+    def wrong(self: RtlEngine, tokens: Any) -> tuple[Any, Any]:
+        sums, scales = exact(self, tokens)
+        return sums, scales * factor
+
+    monkeypatch.setattr(RtlEngine, "logits", wrong)
+    difference = compare(image, UP5K, text(7, 2, 33)).first_difference
+    assert difference is not None
+    assert (difference.token, difference.unit) == (0, "scale")
+    assert difference.got is not None
+    assert difference.expected is not None
+    assert difference.got / difference.expected == pytest.approx(factor, rel=1e-6 if factor == 2 else 1e-4)
+    assert difference.got > difference.expected
 
 
 def test_a_larger_model_runs_on_a_larger_preset(make_model: Callable[..., Path]) -> None:

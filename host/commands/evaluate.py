@@ -1,5 +1,6 @@
 """``tritforge eval``: how well a model predicts a text."""
 
+import math
 from pathlib import Path
 
 import click
@@ -46,7 +47,8 @@ def command(model: str, text: Path, engine: str, accel: str | None, as_json: boo
         print_json(
             {
                 "bits_per_char": score.bits_per_char,
-                "perplexity": score.perplexity,
+                # JSON has no infinity.
+                "perplexity": score.perplexity if math.isfinite(score.perplexity) else None,
                 "tokens": score.tokens,
                 "saturations": runner.saturations,
             }

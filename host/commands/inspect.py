@@ -1,12 +1,16 @@
 """``tritforge inspect``: what a checkpoint or an image holds."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import options
-from ..console import print_json
+from ..console import note, print_json
 from ..report import print_sizes
+
+if TYPE_CHECKING:
+    from ...models.image import Layout
+    from ...models.loading import Model
 
 __all__ = ["command"]
 
@@ -30,11 +34,10 @@ def command(model: str, accel: str | None, as_json: bool) -> None:
     from ...models.image import Image, size_report
     from ...models.loading import load
     from ...models.quantise import trit_count
-    from ..session import open_accelerator
 
     opened = load(model)
     source = opened.source
-    layout = source.layout if isinstance(source, Image) else open_accelerator(opened, accel).layout
+    layout = source.layout if isinstance(source, Image) else _layout(opened, accel)
     facts: dict[str, Any] = {
         "model": model,
         "kind": "image" if isinstance(source, Image) else "checkpoint",
@@ -52,6 +55,22 @@ def command(model: str, accel: str | None, as_json: bool) -> None:
         click.echo(f"{name:22}{_shown(value)}")
     click.echo()
     print_sizes(opened.config, layout)
+
+
+def _layout(model: "Model", accel: str | None) -> "Layout":
+    """Return the layout of the model's accelerator; of the largest preset where none holds the model."""
+    from ...hdl.config import AcceleratorConfig, presets
+    from ...models.errors import TritforgeError
+    from ..session import open_accelerator
+
+    try:
+        return open_accelerator(model, accel).layout
+    except TritforgeError as error:
+        if accel is not None:
+            raise
+        largest = AcceleratorConfig.load(presets()[-1])
+        note(f"{error}; sizes are those in the layout of {largest.name}")
+        return largest.layout
 
 
 def _shown(value: Any) -> str:
