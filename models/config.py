@@ -153,8 +153,8 @@ class ModelConfig:
         if not isinstance(self.use_lower_bound, bool):
             raise TritforgeError(f"use_lower_bound must be true or false, not {_shown(self.use_lower_bound)}")
         _check_positive("rms_norm_eps", self.rms_norm_eps)
-        # Upstream's defaults stand even where the vocabulary is smaller: such a token never occurs. -1 is what
-        # Llama's configurations write for "none".
+        # Upstream's defaults stand even where the vocabulary is smaller: such a token never occurs. -1 is
+        # what Llama's configurations write for "none".
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             if getattr(self, name) is not None:
                 _check_integer(name, getattr(self, name), -1, _MAX_VOCABULARY)
