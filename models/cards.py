@@ -28,6 +28,7 @@ __all__ = ["character_tokenizer", "publish", "readme"]
 
 TEMPERATURE = 0.8
 SEEDS = (0, 1, 2)
+PROMPT = "\n"  # a line begins; few texts do, so their first characters are learnt less well
 WRITTEN = 2000  # characters a seed
 SHOWN = 500  # of them in the card
 RANGED = 20_000  # held-out characters over which values inside the model are watched
@@ -187,7 +188,9 @@ def _quality(model: TorchModel, trainer: Trainer, corpus: Corpus) -> dict[str, A
     bits = score(model, tokens)
     counted = kneser_ney_bits(trained, held_out)
     best = min(counted, key=counted.__getitem__)
-    texts = sample(model, trainer.symbols, prompt=END, length=WRITTEN, temperature=TEMPERATURE, seeds=SEEDS)
+    texts = sample(
+        model, trainer.symbols, prompt=PROMPT, length=WRITTEN, temperature=TEMPERATURE, seeds=SEEDS
+    )
     known = words(trained)
     # The last word may be cut off.
     written = [words(text[: -len(text.split()[-1])]) for text in texts]
@@ -248,6 +251,7 @@ def readme(card: dict[str, Any]) -> str:
     while runs[0]["before"]:
         runs.insert(0, runs[0]["before"])
     commands = "\n".join(run["command"] for run in runs)
+    last = "The last run: " if len(runs) > 1 else ""
     layers = f"{model['num_hidden_layers']} layer" + ("s" if model["num_hidden_layers"] > 1 else "")
     seeds = ", ".join(map(str, written["seeds"]))
     paragraphs = {
@@ -256,7 +260,7 @@ def readme(card: dict[str, Any]) -> str:
             {model["vocab_size"]} symbols, {model["trits"]:,} ternary weights. The file holds the float16
             master weights, which become ternary when they are read. All numbers of this page:
             `card.json`.""",
-        "training": f"""{"The last run: " if len(runs) > 1 else ""}{training["steps"]:,} steps of {training["batch_size"]} x {training["span"]}
+        "training": f"""{last}{training["steps"]:,} steps of {training["batch_size"]} x {training["span"]}
             characters ({training["characters"] / 1e6:.1f} million in all), learning rate
             {training["learning_rate"]}, falling to 0 over the last {training["decay"]:.0%}, seed
             {training["seed"]}; {training["minutes"]:.0f} minutes (measured). Made with {versions}; on another
@@ -316,7 +320,7 @@ Magnitudes inside the float model on held-out text:
 
 ## Samples
 
-Temperature {written["temperature"]}, from the start of a text, not selected.
+Temperature {written["temperature"]}, from the start of a line, not selected.
 
 {samples}
 """

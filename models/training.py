@@ -195,8 +195,8 @@ class Trainer:
         for name in _SHAPE:
             if getattr(before, name) != getattr(mine, name):
                 raise TritforgeError(
-                    f"{model.name} has {name} {getattr(before, name)}, so a run that starts from it needs the "
-                    f"same, not {getattr(mine, name)}"
+                    f"{model.name} has {name} {getattr(before, name)}, so a run that starts from it needs "
+                    f"the same, not {getattr(mine, name)}"
                 )
         shared = [symbol for symbol in self.symbols if symbol in model.symbols]
         rows = [self.symbols.index(symbol) for symbol in shared]
