@@ -1,4 +1,5 @@
-# Every target sets itself up: `make demo`, `make test`, `make bench`, `make lint`, `make types`, `make docs`.
+# Every target sets itself up: `make demo`, `make test`, `make bench`, `make lint`, `make types`, `make docs`;
+# `make check-cost` counts logic cells, `make results` measures the documents' figures and writes their tables.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test bench lint types docs clean
+.PHONY: demo test check-cost bench results lint types docs clean
 
 demo: $(VENV)/base.stamp
 	$(BIN)/tritforge demo
@@ -14,8 +15,16 @@ demo: $(VENV)/base.stamp
 bench: $(VENV)/base.stamp
 	$(BIN)/tritforge bench --out build/bench.json
 
+# The text that tiny was trained on is not part of the project: say where it is, as in TINY=stories.txt.
+results: $(VENV)/base.stamp
+	$(BIN)/tritforge bench micro tiny bard tests/vectors/A $(if $(TINY),--corpus tiny=$(TINY)) --out docs/results.json
+	$(BIN)/python -P -m tritforge.host.documents docs/results.json README.md docs/*.md
+
 test: $(VENV)/test.stamp
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+check-cost: $(VENV)/test.stamp
+	$(BIN)/python -P -m pytest -m slow
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -1,0 +1,49 @@
+"""What a change may cost: ceilings in budgets.toml, for figures that depend on no machine."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tritforge.hdl.config import AcceleratorConfig
+from tritforge.host.benchmark import ICE40_PRESETS, cells, hardware
+from tritforge.models.errors import TritforgeError
+from tritforge.models.loading import load
+from tritforge.sim.tools import compiler
+
+ROOT = Path(__file__).parent.parent
+BUDGETS: dict[str, Any] = tomllib.loads((ROOT / "tests" / "budgets.toml").read_text())
+RESULTS: dict[str, Any] = json.loads((ROOT / "docs" / "results.json").read_text())
+MARGIN = 0.02
+ADVICE = "if it is worth it, raise tests/budgets.toml; `make results` measures the documents' figures again"
+
+
+@pytest.mark.parametrize("name", BUDGETS["cycles_per_token"])
+def test_a_token_takes_no_more_cycles_and_a_model_no_more_memory(name: str) -> None:
+    try:
+        compiler()
+    except TritforgeError as error:
+        pytest.skip(f"no C++ compiler: {error}")
+    model = load(ROOT / name if "/" in name else name)
+    found = hardware(model, AcceleratorConfig.smallest_fit(model.config), 40)
+    for figure in ("cycles_per_token", "image_bytes"):
+        assert found[figure] <= BUDGETS[figure][name] * (1 + MARGIN), f"{figure} of {name}: {ADVICE}"
+        documented = RESULTS["models"][name]["hardware"][figure]
+        assert found[figure] == pytest.approx(documented, rel=MARGIN), f"{figure} of {name}: {ADVICE}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ICE40_PRESETS)
+def test_a_design_takes_no_more_cells(preset: str) -> None:
+    for design, found in cells(preset).items():
+        budget, documented = BUDGETS["cells"][design], RESULTS["cells"][design]
+        for kind, number in found.items():
+            assert number <= budget[kind] * (1 + MARGIN), f"{design} takes {found}: {ADVICE}"
+            assert number == pytest.approx(documented[kind], rel=MARGIN), f"{design} takes {found}: {ADVICE}"
+
+
+def test_every_documented_model_and_design_has_a_budget() -> None:
+    for figure in ("cycles_per_token", "image_bytes"):
+        assert set(BUDGETS[figure]) == set(RESULTS["models"])
+    assert set(BUDGETS["cells"]) == set(RESULTS["cells"])
