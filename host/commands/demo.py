@@ -13,6 +13,8 @@ __all__ = ["command"]
 
 @click.command(
     "demo",
+    # Greedy, so small a model soon repeats itself.
+    context_settings={"default_map": {"temperature": 0.6}},
     epilog=options.examples(
         "tritforge demo",
         'tritforge demo bard --prompt "ROMEO:" --temperature 0.8 --seed 7',
@@ -33,7 +35,7 @@ def command(
     """Watch the accelerator talk.
 
     A model generates text on the RTL in simulation, beside the golden model. Both get the same tokens,
-    temperature and seed, and must choose the same. Then everything that left a unit of the accelerator is
+    temperature (0.6 unless told otherwise) and seed, and must choose the same. Then everything that left a unit of the accelerator is
     compared: states, activations, logits. A difference ends the demo with exit code 1.
     """
     from ...models.errors import TritforgeError
