@@ -35,8 +35,9 @@ def command(
     """Watch the accelerator talk.
 
     A model generates text on the RTL in simulation, beside the golden model. Both get the same tokens,
-    temperature (0.6 unless told otherwise) and seed, and must choose the same. Then everything that left a unit of the accelerator is
-    compared: states, activations, logits. A difference ends the demo with exit code 1.
+    temperature (0.6 unless told otherwise) and seed, and must choose the same. Then everything that left a
+    unit of the accelerator is compared: states, activations, logits. A difference ends the demo with exit
+    code 1.
     """
     from ...models.errors import TritforgeError
     from ...models.loading import load
