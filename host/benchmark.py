@@ -61,11 +61,14 @@ def measure(names: Sequence[str], corpora: Mapping[str, Path], generated: int) -
         If a model cannot be opened, or a file is not the one that its card names.
     """
     circumstances = _circumstances(names, corpora, generated)
+    load_before = os.getloadavg()[0]
     models = {}
     for name in names:
         note(f"{name}:")
         models[name] = _model(name, corpora.get(name), generated)
     note("cells (yosys takes minutes, once):")
+    counted = {design: counts for preset in ICE40_PRESETS for design, counts in cells(preset).items()}
+    circumstances["machine"]["load_average"] = [load_before, os.getloadavg()[0]]
     return {
         **circumstances,
         "models": models,
@@ -73,7 +76,7 @@ def measure(names: Sequence[str], corpora: Mapping[str, Path], generated: int) -
             name: size_report(config, AcceleratorConfig.smallest_fit(config).layout)
             for name, config in PRESETS.items()
         },
-        "cells": {design: counts for preset in ICE40_PRESETS for design, counts in cells(preset).items()},
+        "cells": counted,
     }
 
 
@@ -148,7 +151,6 @@ def _circumstances(names: Sequence[str], corpora: Mapping[str, Path], generated:
             "processor": _processor(),
             "cores": os.cpu_count(),
             "system": f"{platform.system()} {platform.machine()}",
-            "load_average": os.getloadavg()[0],
         },
     }
 

@@ -97,7 +97,7 @@ def _quality(results: Results) -> Table:
                     f"{abs(better):.3f} {'below' if better > 0 else 'above'}",
                 )
             )
-    head = ("model", "held-out characters", "bits a character", "xz -9e", "Kneser-Ney", "the better of both")
+    head = ("model", "held-out characters", "bits a character", "xz -9e", "Kneser-Ney", "the better of these")
     return Table("Measured by the trainer on the float model; from the model cards.", head, rows)
 
 
@@ -247,8 +247,8 @@ def _run(results: Results) -> Table:
         ("versions", versions),
         (
             "machine",
-            f"{machine['processor']}, {machine['cores']} cores, {machine['system']};"
-            f" load average {machine['load_average']:.1f}, by other work, at the start",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; load average"
+            f" {machine['load_average'][0]:.1f} at the start, {machine['load_average'][1]:.1f} at the end",
         ),
     ]
     return Table("How the figures of this page were measured.", ("what", "value"), rows)
