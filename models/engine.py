@@ -24,6 +24,7 @@ __all__ = [
     "State",
     "Timing",
     "checked_tokens",
+    "whole_prompt",
 ]
 
 Numbers = Literal["float", "integer"]
@@ -235,3 +236,17 @@ def checked_tokens(tokens: ArrayLike, vocab_size: int) -> NDArray[np.int64]:
             f"token {ids[place]} at position {place} is not in the vocabulary, 0 to {vocab_size - 1}"
         )
     return ids.astype(np.int64)
+
+
+def whole_prompt(pending: int | None, prompt: Sequence[int], vocab_size: int) -> NDArray[np.int64]:
+    """Return the tokens to consume before the first new one: a chosen one that is still pending, then the prompt.
+
+    Raises
+    ------
+    TritforgeError
+        If there is none, or one is not in the vocabulary.
+    """
+    tokens = checked_tokens([*([] if pending is None else [pending]), *prompt], vocab_size)
+    if not tokens.size:
+        raise TritforgeError("the prompt is empty; a text begins with at least one token")
+    return tokens

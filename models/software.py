@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .checkpoint import Checkpoint
 from .config import ModelConfig
-from .engine import Numbers, State, Timing, checked_tokens
+from .engine import Numbers, State, Timing, checked_tokens, whole_prompt
 from .errors import TritforgeError
 from .golden import GoldenModel, Logits
 from .image import Image, model_digest
@@ -65,10 +65,7 @@ class _Software(ABC, Generic[_Result]):
         stop: frozenset[int] = frozenset(),
     ) -> Iterator[int]:
         """See :class:`Engine`."""
-        pending = [] if self._next is None else [self._next]
-        tokens = checked_tokens([*pending, *prompt], self.config.vocab_size)
-        if not tokens.size:
-            raise TritforgeError("the prompt is empty; a text begins with at least one token")
+        tokens = whole_prompt(self._next, prompt, self.config.vocab_size)
         return self._tokens(tokens, max_new, temperature, seed, stop)
 
     def _tokens(

@@ -18,7 +18,7 @@ from ..hdl.compiler import compile_program
 from ..hdl.conductor import RESULT, STOPS
 from ..hdl.config import AcceleratorConfig
 from ..hdl.isa import Opcode
-from ..models.engine import Numbers, State, Timing, checked_tokens
+from ..models.engine import Numbers, State, Timing, checked_tokens, whole_prompt
 from ..models.errors import TritforgeError
 from ..models.image import Image
 from ..models.loading import Model
@@ -235,10 +235,7 @@ class RtlEngine:
         stop: frozenset[int] = frozenset(),
     ) -> Iterator[int]:
         """See `Engine`; the accelerator itself consumes what it chose."""
-        pending = [] if self._next is None else [self._next]
-        tokens = checked_tokens([*pending, *prompt], self.config.vocab_size)
-        if not tokens.size:
-            raise TritforgeError("the prompt is empty; a text begins with at least one token")
+        tokens = whole_prompt(self._next, prompt, self.config.vocab_size)
         if len(stop) > STOPS:
             raise TritforgeError(
                 f"{len(stop)} stop tokens are more than the {STOPS} that the accelerator compares with"
