@@ -239,7 +239,7 @@ def checked_tokens(tokens: ArrayLike, vocab_size: int) -> NDArray[np.int64]:
 
 
 def whole_prompt(pending: int | None, prompt: Sequence[int], vocab_size: int) -> NDArray[np.int64]:
-    """Return the tokens to consume before the first new one: a chosen one that is still pending, then the prompt.
+    """Return what to consume before the first new token: a chosen one that is still pending, then the prompt.
 
     Raises
     ------

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from .checkpoint import Checkpoint
 from .config import ModelConfig
 from .engine import Numbers, State, Timing, checked_tokens, whole_prompt
-from .errors import TritforgeError
 from .golden import GoldenModel, Logits
 from .image import Image, model_digest
 from .numerics import NOISE, gumbel_noise, to_scale
