@@ -32,8 +32,8 @@ def synthesise(
 
     Every part of the model matters at any size: matrices are normal with a deviation of 1 / sqrt(inputs),
     close to upstream's initial 0.02 at 2.7B, so a third of the trits is 0 and gates are neither open nor
-    shut; norm weights are uniform from 0.5 to 1.5, lower bounds normal, embeddings normal and half as
-    wide.
+    shut; as upstream's start, those that write to the residual stream are narrower by sqrt(2 layers). Norm
+    weights are uniform from 0.5 to 1.5, lower bounds normal, embeddings normal and half as wide.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def synthesise(
         with replacing(directory / file) as stream:
             stream.write(_header(names, shapes, sizes, kind))
             for name in names:
-                values = _draw(name, shapes[name], np.random.default_rng(seeds[name]))
+                values = _draw(name, shapes[name], config, np.random.default_rng(seeds[name]))
                 stream.write(_stored(values, dtype))
                 done += sizes[name]
                 if progress is not None:
@@ -126,7 +126,9 @@ def _shards(sizes: dict[str, int], limit: int) -> list[list[str]]:
     return shards
 
 
-def _draw(name: str, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.float32]:
+def _draw(
+    name: str, shape: tuple[int, ...], config: ModelConfig, random: np.random.Generator
+) -> NDArray[np.float32]:
     """Draw a tensor's numbers by its kind."""
     if name.endswith("norm.weight"):
         return random.random(shape, np.float32) + np.float32(0.5)
@@ -135,6 +137,8 @@ def _draw(name: str, shape: tuple[int, ...], random: np.random.Generator) -> NDA
         values *= np.float32(0.5)
     elif name != "model.lower_bounds":
         values /= np.sqrt(np.float32(shape[-1]))
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            values /= np.sqrt(np.float32(2 * config.num_hidden_layers))
     return values
 
 

@@ -1,6 +1,7 @@
 """Engines: generation, continuation, states, and the score of a text."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tritforge.models.checkpoint import Checkpoint
+from safetensors.numpy import save_file
+from tritforge.models.checkpoint import Checkpoint, tensor_shapes
+from tritforge.models.config import ModelConfig
 from tritforge.models.engine import Engine, State, Timing, checked_tokens
 from tritforge.models.errors import TritforgeError
-from tritforge.models.evaluation import evaluate, in_chunks
+from tritforge.models.evaluation import evaluate, fidelity, in_chunks
 from tritforge.models.files import replacing
 from tritforge.models.image import Layout, in_memory_image
 from tritforge.models.numerics import gumbel_noise
@@ -67,6 +70,39 @@ def test_golden_logits_are_integers_whose_scales_bring_them_near_upstreams(
     cosine = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosine.min() >= 0.999
     assert np.linalg.norm(ours, axis=1) == pytest.approx(np.linalg.norm(theirs, axis=1), rel=0.02)
+
+
+def model_like_a(directory: Path, hidden: int, wide: int, seed: int) -> Checkpoint:
+    """Write a random model whose numbers are spread as those of vectors A are."""
+    random = np.random.default_rng(seed)
+    config = ModelConfig(hidden_size=hidden, intermediate_size=wide, num_hidden_layers=2, vocab_size=256)
+    tensors = {}
+    for name, shape in tensor_shapes(config).items():
+        values = random.standard_normal(shape)
+        if name.endswith("norm.weight"):
+            values = 1 + 0.1 * values
+        elif name.endswith(("o_proj.weight", "down_proj.weight")):
+            values *= random.uniform(0.025, 0.055)
+        elif name == "model.embeddings.weight":
+            values *= 0.5
+        elif name != "model.lower_bounds":
+            values *= random.uniform(0.03, 0.19)
+        tensors[name] = values.astype(np.float32)
+    directory.mkdir()
+    save_file(tensors, directory / "model.safetensors")
+    (directory / "config.json").write_text(json.dumps(config.to_dict()))
+    return Checkpoint(directory)
+
+
+@pytest.mark.parametrize(("hidden", "wide"), [(64, 192), (80, 200), (97, 250)])
+def test_golden_is_near_float_on_random_models_like_a(hidden: int, wide: int, tmp_path: Path) -> None:
+    found = []
+    for seed in range(4):
+        checkpoint = model_like_a(tmp_path / str(seed), hidden, wide, seed)
+        tokens = np.random.default_rng(seed).integers(0, 256, 25)
+        found.append(fidelity(GoldenEngine(quantise(checkpoint)), FloatEngine(checkpoint), tokens))
+    assert min(each.cosine_lowest for each in found) >= 0.998
+    assert np.mean([each.cosine_mean for each in found]) >= 0.999
 
 
 def test_logits_go_on_from_where_the_engine_stands(engine: Engine) -> None:
