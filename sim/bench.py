@@ -11,6 +11,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 from xml.etree import ElementTree
 
@@ -71,6 +72,9 @@ def run_bench(name: str) -> dict[str, str | None]:
     # The runner looks for tools on this process's own path, and behaves otherwise within pytest.
     environment = verilator_environment()
     environment.pop("PYTEST_CURRENT_TEST", None)
+    # Where the simulation looks for cocotb if it was linked by another path (`_build`).
+    paths = [str(cocotb_tools.config.libs_dir), environment.get("LD_LIBRARY_PATH", "")]
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, paths))
     with patch.dict(os.environ, environment, clear=True), tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         simulation = cached("benches", key, lambda entry: _build(verilog, entry))
@@ -82,22 +86,34 @@ def _module(name: str) -> ModuleType:
 
 
 def _build(verilog: str, entry: Path) -> None:
-    # make can't stand spaces in paths, which a cache folder may have.
+    # make can't stand spaces in paths, which a cache folder and an environment's packages may have.
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "design.v").write_text(verilog)
         log = folder / "log.txt"
+        cocotb: dict[str, Any] = {name: _without_spaces(folder, name) for name in ("libs_dir", "share_dir")}
         try:
-            get_runner("verilator").build(
-                sources=[folder / "design.v"],
-                hdl_toplevel=_TOP,
-                build_dir=folder / "build",
-                log_file=log,
-                build_args=["-Wno-lint", "-Wno-fatal", *VERILATOR_MAKE_ARGUMENTS],
-            )
+            with patch.multiple(cocotb_tools.config, **cocotb):
+                get_runner("verilator").build(
+                    sources=[folder / "design.v"],
+                    hdl_toplevel=_TOP,
+                    build_dir=folder / "build",
+                    log_file=log,
+                    build_args=["-Wno-lint", "-Wno-fatal", *VERILATOR_MAKE_ARGUMENTS],
+                )
         except RuntimeError as error:
             raise ToolError(f"the bench can't be compiled: {_cause(log)}") from error
         shutil.copy2(folder / "build" / _TOP, entry / _TOP)
+
+
+def _without_spaces(folder: Path, name: str) -> Path:
+    """Return a folder of cocotb's, by a link where its path has spaces."""
+    target = Path(getattr(cocotb_tools.config, name))
+    if " " not in str(target):
+        return target
+    link = folder / name
+    link.symlink_to(target)
+    return link
 
 
 def _run(name: str, simulation: Path, folder: Path) -> dict[str, str | None]:
