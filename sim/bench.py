@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import cocotb_tools.config
 from cocotb.regression import TestGenerator
 from cocotb_tools.runner import get_runner
+from find_libpython import find_libpython
 
 from .cache import cached
 from .tools import (
@@ -38,8 +39,9 @@ _TOP = "top"
 
 
 def missing_tools() -> list[str]:
-    """Programs that a bench needs beside the Python packages, and that are not here."""
-    return [name for name in ("make", "perl", "g++") if shutil.which(name) is None]
+    """What a bench needs beside the Python packages, and that is not here."""
+    missing = [name for name in ("make", "perl", "g++") if shutil.which(name) is None]
+    return missing if find_libpython() else [*missing, "Python's shared library (in Debian libpython3-dev)"]
 
 
 def bench_cases(name: str) -> list[str]:

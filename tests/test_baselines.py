@@ -2,6 +2,7 @@
 
 import math
 import random
+import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_too_little_text_or_too_many_characters_are_refused() -> None:
         kneser_ney_bits("".join(map(chr, range(300))), "a")
 
 
+@pytest.mark.skipif(shutil.which("xz") is None, reason="needs the program xz")
 def test_xz_is_the_command_line_tools(tmp_path: Path) -> None:
     rng = random.Random(0)
     text = " ".join(rng.choice(["one", "two", "three", "five"]) for _ in range(3000))

@@ -74,14 +74,14 @@ def command(
     from ...models.corpus import load_shakespeare, load_text
     from ...models.errors import TritforgeError
 
+    if (text is None) == (corpus is None):
+        raise click.UsageError("give either --text or --corpus.")
     try:
         from ...models import cards, training
     except ModuleNotFoundError as error:
         raise TritforgeError(
             f'training needs {error.name}, which is not installed: pip install "tritforge[train]"'
         ) from None
-    if (text is None) == (corpus is None):
-        raise click.UsageError("give either --text or --corpus.")
     config = training.TrainConfig(
         hidden_size=hidden_size,
         intermediate_size=intermediate_size,
