@@ -16,8 +16,8 @@ _INSIDE = 7
 class Activation(wiring.Component):
     """`numerics.sigmoid` and `numerics.silu` of an ACT a cycle, beside a value that only passes.
 
-    Latency: `latency` cycles for all outputs. Cost: a 16 x 16 bit multiplier, seven 10-bit adders, a 256 x 25 bit
-    table.
+    Latency: `latency` cycles for all outputs. Cost: a 16 x 16 bit multiplier, seven 10-bit adders, a 256 x 25
+    bit table.
 
     Attributes
     ----------
@@ -71,7 +71,10 @@ class Activation(wiring.Component):
 
         start = Signal(GATE.bits)
         part = Signal(rise_bits)
-        m.d.sync += [start.eq(read.data[: GATE.bits]), part.eq(shift_add(read.data[GATE.bits :], inside) >> _INSIDE)]
+        m.d.sync += [
+            start.eq(read.data[: GATE.bits]),
+            part.eq(shift_add(read.data[GATE.bits :], inside) >> _INSIDE),
+        ]
         upper = Signal(GATE.bits)
         gate = Signal(GATE.bits)
         # 2**15 - 1 - upper for negative x: all bits inverted.

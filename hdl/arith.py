@@ -33,7 +33,7 @@ def bit_length(m: Module, value: Value, name: str) -> Signal:
 
 
 def shift_add(value: Value, by: Value) -> Value:
-    """Product of two unsigned values as a sum of shifted ones: for small factors, which are no use of a DSP block."""
+    """Product of two unsigned values as a sum of shifted ones: small factors are no use of a DSP block."""
     total: Value = C(0, 1)
     for k in range(len(by)):
         total = total + Cat(C(0, k), value & by[k].replicate(len(value)))

@@ -18,7 +18,8 @@ class Epilogue(wiring.Component):
     """Element pipeline behind `Rescaler`: i, f and g of row j in; h_j and the gated output out.
 
     i and f wait in buffers until g_j comes. A row a cycle in every mode. Latency: at most `latency` cycles
-    from a row to the last write it causes. Cost: `Activation`, `Mlgru`, `ForgetGate`, a 16 x 16 bit multiplier, three memories.
+    from a row to the last write it causes. Cost: `Activation`, `Mlgru`, `ForgetGate`, a 16 x 16 bit
+    multiplier, three memories.
 
     Parameters
     ----------

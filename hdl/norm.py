@@ -93,8 +93,8 @@ class NormUnit(wiring.Component):
     done : Out(1)
         A pulse at the end.
     side_clear, side_valid, side : In; side_energy : Out
-        Sum of the squares of other values (g) since `side_clear`; they come while the unit is idle and share its
-        multiplier. `side_energy` follows 2 cycles behind.
+        Sum of the squares of other values (g) since `side_clear`; they come while the unit is idle and share
+        its multiplier. `side_energy` follows 2 cycles behind.
     """
 
     latency = 6

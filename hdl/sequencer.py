@@ -16,8 +16,8 @@ REQUEST = StructLayout({"address": unsigned(32), "count": unsigned(32)})
 class Sequencer(wiring.Component):
     """Fetches instructions, asks for their weight beats, starts their unit and waits until it has ended.
 
-    Latency: 11 cycles an instruction beside its unit's, 12 for PROJECT, and up to 17 more for EMBED's product of
-    token and row size. Cost: the program memory, a 128-bit instruction register, two 32-bit adders.
+    Latency: 11 cycles an instruction beside its unit's, 12 for PROJECT, and up to 17 more for EMBED's product
+    of token and row size. Cost: the program memory, a 128-bit instruction register, two 32-bit adders.
 
     Parameters
     ----------
