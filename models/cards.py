@@ -21,14 +21,14 @@ from .baselines import kneser_ney_bits, xz_bits
 from .config import read_json
 from .corpus import END, END_TOKEN, REPLACEMENTS, Corpus, split, words
 from .loading import load
-from .torch_model import TorchModel
+from .torch_model import TorchModel, ternary
 from .training import Trainer, encode, sample, score, training_parts, value_ranges
 
-__all__ = ["character_tokenizer", "publish", "readme"]
+__all__ = ["character_tokenizer", "halved", "publish", "readme"]
 
+TERNARY = ("proj.weight", "lm_head.weight")  # ends of the names of matrices that become ternary
 TEMPERATURE = 0.8
 SEEDS = (0, 1, 2)
-PROMPT = "\n"  # a line begins; few texts do, so their first characters are learnt less well
 WRITTEN = 2000  # characters a seed
 SHOWN = 500  # of them in the card
 RANGED = 20_000  # held-out characters over which values inside the model are watched
@@ -57,7 +57,7 @@ def publish(trainer: Trainer, corpus: Corpus, directory: Path, *, name: str, com
     """
     directory.mkdir(parents=True, exist_ok=True)
     config = trainer.model.config
-    weights = {name: weight.detach().half().cpu() for name, weight in trainer.model.weights.items()}
+    weights = {name: halved(name, weight.detach()).cpu() for name, weight in trainer.model.weights.items()}
     file = directory / "model.safetensors"
     temporary = file.with_name(file.name + ".partial")
     save_file(weights, temporary, {"format": "pt"})
@@ -97,6 +97,35 @@ def publish(trainer: Trainer, corpus: Corpus, directory: Path, *, name: str, com
     return card
 
 
+def halved(name: str, weight: torch.Tensor) -> torch.Tensor:
+    """Round a tensor to float16 so that it still becomes the same trits.
+
+    Training leaves many weights beside the boundary between two trits, across which they went back and
+    forth until the learning rate was 0. Rounded to the nearest float16 number, 400 to 1,600 weights of each
+    shipped model cross it, which costs 0.006 to 0.10 bits a character (measured on validation text).
+
+    Parameters
+    ----------
+    name : str
+        The tensor's; only matrices of BitLinears become ternary.
+    weight : Tensor of float32
+        Master weights.
+
+    Returns
+    -------
+    Tensor of float16
+        Weights nearer to the boundary than 2**-9 of it are moved to that distance, on their side.
+    """
+    if not name.endswith(TERNARY):
+        return weight.half()
+    boundary = weight.abs().mean() / 2
+    size, margin = weight.abs(), boundary * 2**-9
+    size = torch.where(
+        ternary(weight) == 0, size.clamp(max=boundary - margin), size.clamp(min=boundary + margin)
+    )
+    return torch.copysign(size, weight).half()
+
+
 def character_tokenizer(symbols: str) -> Tokenizer:
     """Make a tokenizer whose tokens are characters.
 
@@ -120,9 +149,7 @@ def character_tokenizer(symbols: str) -> Tokenizer:
 
 def _model_facts(trainer: Trainer) -> dict[str, Any]:
     config = trainer.model.config
-    matrices = [
-        w for name, w in trainer.model.weights.items() if name.endswith(("proj.weight", "lm_head.weight"))
-    ]
+    matrices = [w for name, w in trainer.model.weights.items() if name.endswith(TERNARY)]
     return {
         "hidden_size": config.hidden_size,
         "intermediate_size": config.intermediate_size,
@@ -188,8 +215,10 @@ def _quality(model: TorchModel, trainer: Trainer, corpus: Corpus) -> dict[str, A
     bits = score(model, tokens)
     counted = kneser_ney_bits(trained, held_out)
     best = min(counted, key=counted.__getitem__)
+    # A line's beginning is learnt better than a text's, of which there are few.
+    prompt = "\n" if "\n" in trainer.symbols else END
     texts = sample(
-        model, trainer.symbols, prompt=PROMPT, length=WRITTEN, temperature=TEMPERATURE, seeds=SEEDS
+        model, trainer.symbols, prompt=prompt, length=WRITTEN, temperature=TEMPERATURE, seeds=SEEDS
     )
     known = words(trained)
     # The last word may be cut off.

@@ -15,7 +15,7 @@ from torch.nn import functional
 from .checkpoint import tensor_shapes
 from .config import ModelConfig
 
-__all__ = ["ACTIVATION_LIMIT", "Output", "TorchModel"]
+__all__ = ["ACTIVATION_LIMIT", "Output", "TorchModel", "ternary"]
 
 ACTIVATION_LIMIT = 12.0
 """What the hardware's format for pre-activations, up to 16, holds with room to spare."""
@@ -84,8 +84,8 @@ def _quantised(x: Tensor, norm: Tensor) -> Tensor:
     return y + ((scaled + half).trunc().clamp(-128, 127) / scale - constant)
 
 
-def _ternary(weight: Tensor) -> Tensor:
-    """Round to -m, 0, +m with m = mean|W|."""
+def ternary(weight: Tensor) -> Tensor:
+    """Round to -m, 0, +m with m = mean|W|; the gradient passes as if nothing had been rounded."""
     constant = weight.detach()
     mean = constant.abs().mean().clamp(min=1e-5)
     return weight + ((constant / mean).round().clamp(-1, 1) * mean - constant)
@@ -203,7 +203,7 @@ class TorchModel:
                     observe(name, value.detach())
 
         def project(x: Tensor, name: str) -> Tensor:
-            return x @ _ternary(w[f"{name}.weight"]).t()
+            return x @ ternary(w[f"{name}.weight"]).t()
 
         x = w["model.embeddings.weight"][ids.reshape(-1)]
         see(x=x)

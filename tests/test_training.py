@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tritforge.models import zoo
-from tritforge.models.checkpoint import Checkpoint
+from tritforge.models.checkpoint import Checkpoint, ternarise
 from tritforge.models.config import ModelConfig
 from tritforge.models.corpus import END, END_TOKEN, Corpus, split, symbols_of
 from tritforge.models.errors import TritforgeError
@@ -21,7 +21,7 @@ pytest.importorskip("matplotlib", reason="needs the extra train: matplotlib")
 torch = pytest.importorskip("torch", reason="needs the extra train: torch")
 
 from tritforge.models import cards, training  # noqa: E402
-from tritforge.models.torch_model import ACTIVATION_LIMIT, TorchModel, _Recurrence  # noqa: E402
+from tritforge.models.torch_model import ACTIVATION_LIMIT, TorchModel, _Recurrence, ternary  # noqa: E402
 from tritforge.models.training import CHECKPOINT, Progress, TrainConfig, Trainer  # noqa: E402
 
 TEXT = ("the cat sat on the mat. " * 12 + END) * 12
@@ -254,6 +254,27 @@ def test_the_published_checkpoint_scores_in_the_reference_what_its_card_says(
     chances = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     nats = -chances[np.arange(len(tokens) - 1), tokens[1:]].mean()
     assert card["quality"]["bits_per_char"] == pytest.approx(nats / np.log(2), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_keep_their_trits_in_float16(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=(40, 50)).astype(np.float32)
+    beside = rng.choice([-1, 1], (20, 50)) * (1 + rng.normal(size=(20, 50)) * 1e-4)
+    for _ in range(20):  # half of all weights so near to the boundary that float16 moves some across
+        weight[:20] = np.abs(weight).mean() / 2 * beside
+    before = np.sign(ternary(torch.tensor(weight)).numpy())  # what training computed with
+    kept = cards.halved("lm_head.weight", torch.tensor(weight))
+    after, shipped_scale = ternarise(kept.float().numpy())
+    assert kept.dtype == torch.float16
+    assert (ternarise(weight.astype(np.float16).astype(np.float32))[0] != before).any()
+    np.testing.assert_array_equal(after, before)
+    assert shipped_scale == pytest.approx(np.abs(weight).mean(), rel=2e-3)
+
+
+def test_other_tensors_are_rounded_to_the_nearest_float16() -> None:
+    weight = torch.tensor([1.0001, -0.33333, 0.0])
+    assert torch.equal(cards.halved("model.norm.weight", weight), weight.half())
 
 
 def test_the_tokenizer_maps_prompts_as_the_text_was(published: tuple[Path, dict[str, Any]]) -> None:
