@@ -5,7 +5,7 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..models.numerics import ACT, EXPONENT_BITS, INT8, SCALE, VECTOR
+from ..models.numerics import ACT, EXPONENT_BITS, INT8, RESCALE_LEFT, SCALE, VECTOR
 from .conductor import RESULT, STOPS, TOKEN, Conductor
 from .config import AcceleratorConfig
 from .epilogue import Epilogue
@@ -56,7 +56,8 @@ PROBES = ("x", "product", "h", "i", "f", "g")
 """Units whose elements `PROBE` shows: new x, new products, new states, buffered i and f, g."""
 
 PROBE = ArrayLayout(
-    StructLayout({"valid": 1, "mode": 7, "row": unsigned(24), "value": signed(VECTOR.bits)}), len(PROBES)
+    StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(VECTOR.bits)}),
+    len(PROBES),
 )
 """Every element that leaves a unit, for comparison with the golden model; unused, it costs nothing."""
 
@@ -301,7 +302,7 @@ class Accelerator(wiring.Component):
         ]
         # Held values: registered, so that the multiplexers stay off the multiplier's path.
         m.d.sync += [
-            shift.eq(8 - exponent - Mux(wide, VECTOR.fraction, ACT.fraction)),
+            shift.eq(RESCALE_LEFT - exponent - Mux(wide, VECTOR.fraction, ACT.fraction)),
             rescaler.mantissa.eq(
                 Mux(embedding, header[0:15], Mux(sampled, tempered.mantissa, scale.mantissa))
             ),

@@ -4,13 +4,11 @@ from amaranth.hdl import C, Cat, Module, Signal, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..models.numerics import ACT, GATE, sigmoid_table
+from ..models.numerics import ACT, GATE, SEGMENT_BITS, sigmoid_table
 from .arith import delay, shift_add
 from .isa import COUNT_BITS
 
 __all__ = ["Activation"]
-
-_INSIDE = 7
 
 
 class Activation(wiring.Component):
@@ -65,15 +63,18 @@ class Activation(wiring.Component):
         ]
 
         size = Signal(ACT.bits - 1)
-        inside = Signal(_INSIDE)
-        m.d.comb += [size.eq(self.x[:-1] ^ self.x[-1].replicate(ACT.bits - 1)), read.addr.eq(size[_INSIDE:])]
-        m.d.sync += inside.eq(size[:_INSIDE])
+        inside = Signal(SEGMENT_BITS)
+        m.d.comb += [
+            size.eq(self.x[:-1] ^ self.x[-1].replicate(ACT.bits - 1)),
+            read.addr.eq(size[SEGMENT_BITS:]),
+        ]
+        m.d.sync += inside.eq(size[:SEGMENT_BITS])
 
         start = Signal(GATE.bits)
         part = Signal(rise_bits)
         m.d.sync += [
             start.eq(read.data[: GATE.bits]),
-            part.eq(shift_add(read.data[GATE.bits :], inside) >> _INSIDE),
+            part.eq(shift_add(read.data[GATE.bits :], inside) >> SEGMENT_BITS),
         ]
         upper = Signal(GATE.bits)
         gate = Signal(GATE.bits)

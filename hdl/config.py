@@ -55,6 +55,8 @@ class AcceleratorConfig:
     memory_beats: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TritforgeError(f"an accelerator's name must be a text, not {self.name!r}")
         limits = {
             "hidden": (1, _MOST),
             "intermediate": (1, _MOST // 2),
@@ -64,7 +66,7 @@ class AcceleratorConfig:
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
+            if type(value) is not int or not low <= value <= high:
                 raise TritforgeError(
                     f"accelerator {self.name}: {name} must be from {low} to {high}, not {value!r}"
                 )

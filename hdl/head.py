@@ -5,7 +5,7 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from ..models.numerics import NOISE, SUM, VECTOR, gumbel_table
+from ..models.numerics import MIX_ROUNDS, MIX_SHIFTS, MIX_STEP, NOISE, SUM, VECTOR, gumbel_table
 from .arith import bit_length, delay, shift_add
 from .isa import COUNT_BITS
 from .rescale import Rescaler
@@ -15,17 +15,15 @@ __all__ = ["RAW", "GumbelNoise", "Head"]
 RAW = StructLayout({"sum": signed(SUM.bits), "row": unsigned(COUNT_BITS)})
 """One raw logit."""
 
-_WEYL = 0x9E3779B9
-_ROUNDS = 8
-
 
 def _mix(state: Value) -> Value:
     """`numerics.mix`, combinational."""
     x = state
-    x = x ^ Cat(C(0, 13), x)[:32]
-    x = x ^ x[17:]
-    x = x ^ Cat(C(0, 5), x)[:32]
-    return (x + _WEYL)[:32]
+    left, right, again = MIX_SHIFTS
+    x = x ^ Cat(C(0, left), x)[:32]
+    x = x ^ x[right:]
+    x = x ^ Cat(C(0, again), x)[:32]
+    return (x + MIX_STEP)[:32]
 
 
 class GumbelNoise(wiring.Component):
@@ -67,11 +65,11 @@ class GumbelNoise(wiring.Component):
         )
         read = rom.read_port()
         state = Signal(32)
-        rounds = Signal(range(_ROUNDS + 1))
+        rounds = Signal(range(MIX_ROUNDS + 1))
         with m.If(self.start):
             m.d.sync += [
                 state.eq(self.seed ^ Cat(self.position[16:], self.position[:16])),
-                rounds.eq(_ROUNDS),
+                rounds.eq(MIX_ROUNDS),
             ]
         with m.Elif((rounds != 0) | self.step):
             m.d.sync += state.eq(_mix(state))

@@ -13,6 +13,9 @@ from .isa import COUNT_BITS
 
 __all__ = ["MatMul"]
 
+_WRITE_BACK = 3
+"""Cycles from a partial sum's beat until that of the next column block may come."""
+
 
 class MatMul(wiring.Component):
     """Ternary matrix times int8 vector.
@@ -140,6 +143,14 @@ class MatMul(wiring.Component):
             dot.bank.eq(bank),
             take.eq(self.beats.valid & self.beats.ready),
         ]
+        # A partial sum is written 3 cycles after its beat has read the one before: so long, a row must not
+        # come again, which matters to blocks of one or two rows whose tables have all been filled while beats
+        # were late.
+        unsettled = Signal(range(_WRITE_BACK + 1))
+        with m.If(take & (row == 0)):
+            m.d.sync += unsettled.eq(_WRITE_BACK - 1)
+        with m.Elif((unsettled != 0) & (take | (row == 0))):
+            m.d.sync += unsettled.eq(unsettled - 1)
         with m.If(self.one_by_one & take & last_block):
             m.d.sync += waiting.eq(1)
         with m.Elif(self.taken):
@@ -152,7 +163,12 @@ class MatMul(wiring.Component):
             with m.State("STREAM"):
                 m.d.comb += [
                     self.filling.eq(~filled.bit_select(bank, 1)),
-                    self.beats.ready.eq(filled.bit_select(bank, 1) & ~waiting & ~(last_block & self.hold)),
+                    self.beats.ready.eq(
+                        filled.bit_select(bank, 1)
+                        & ~waiting
+                        & ~(last_block & self.hold)
+                        & ~((row == 0) & (unsettled != 0))
+                    ),
                 ]
                 with m.If(take):
                     m.d.sync += row.eq(row + 1)

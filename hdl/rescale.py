@@ -4,14 +4,13 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..models.numerics import ACT, NORMAL, SCALE, SUM, VECTOR
+from ..models.numerics import ACT, NORMAL, RESCALE_LEFT, SCALE, SUM, VECTOR
 from .arith import clamp, delay
 from .isa import COUNT_BITS
 
 __all__ = ["SHIFT_BITS", "Rescaler"]
 
 SHIFT_BITS = 6
-_LEFT = 8
 _FINE = 3
 
 
@@ -76,10 +75,10 @@ class Rescaler(wiring.Component):
         m.d.sync += product.eq(narrow * Cat(self.mantissa, C(0, 1)).as_signed())
 
         # One fraction bit more than the output's is kept, and rounded away at the end.
-        shifted = Signal(signed(len(product) + _LEFT + 1))
+        shifted = Signal(signed(len(product) + RESCALE_LEFT + 1))
         coarse = Signal.like(shifted)
         fine = Signal.like(shifted)
-        m.d.comb += shifted.eq(product << (_LEFT + 1))
+        m.d.comb += shifted.eq(product << (RESCALE_LEFT + 1))
         m.d.sync += [
             coarse.eq(shifted >> Cat(C(0, _FINE), self.shift[_FINE:])),
             fine.eq(coarse >> self.shift[:_FINE]),

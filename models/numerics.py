@@ -36,9 +36,14 @@ __all__ = [
     "EXPONENT_BITS",
     "GATE",
     "INT8",
+    "MIX_ROUNDS",
+    "MIX_SHIFTS",
+    "MIX_STEP",
     "NOISE",
     "NORMAL",
+    "RESCALE_LEFT",
     "SCALE",
+    "SEGMENT_BITS",
     "SHIFT_MAX",
     "SQUARES_BITS",
     "SUM",
@@ -116,8 +121,10 @@ EMBEDDING_BITS = 8
 """Bits of an embedding entry, signed, with one SCALE a row."""
 SQUARES_BITS = 46
 """Bits of a sum of squares: 2**30 for each of up to 2**16 elements."""
-SHIFT_MAX = 17
+SHIFT_MAX = 16
 """Largest shift of `normalise`: VECTOR to NORMAL."""
+RESCALE_LEFT = 8
+"""Largest shift to the left of `rescale`."""
 
 _UNIT = 1 << GATE.fraction
 
@@ -187,8 +194,8 @@ def rescale(sums: Any, mantissa: Any, exponent: Any, fmt: Fixed, saturations: Sa
     """
     narrow = saturations.clamp(sums, NORMAL)
     shifts = -(np.asarray(exponent, dtype=np.int64) + fmt.fraction)
-    # The hardware's shifter starts 8 bits to the left and moves right by 0 to 63.
-    shifts = np.clip(shifts, -8, 55)
+    # The hardware's shifter starts to the left and moves right by 0 to 63.
+    shifts = np.clip(shifts, -RESCALE_LEFT, 63 - RESCALE_LEFT)
     return saturations.clamp(_half_up(narrow * np.asarray(mantissa, dtype=np.int64), shifts), fmt)
 
 
@@ -218,7 +225,7 @@ def magnitude_or(vectors: Ints) -> Ints:
 
 
 def norm_shift(magnitude: Any) -> Ints:
-    """Right shift that brings a VECTOR with this `magnitude_or` into NORMAL: 0 to 17."""
+    """Right shift that brings a VECTOR with this `magnitude_or` into NORMAL: 0 to 16."""
     _, bits = np.frexp(np.asarray(magnitude, dtype=np.float64))
     return np.maximum(bits.astype(np.int64) - (NORMAL.bits - 1), 0)
 
@@ -304,7 +311,7 @@ def inverse_root_scale(constant: tuple[int, int], peak: Any, energy: Any) -> tup
 
 # Sigmoid, SiLU, the recurrence and the gated unit
 
-_SEGMENT_BITS = 7
+SEGMENT_BITS = 7
 """Low bits of |x| inside a segment of the sigmoid's table: 256 segments of 1/16 each, up to 16."""
 
 
@@ -327,8 +334,8 @@ def sigmoid(acts: Ints) -> Ints:
     # ~x instead of -x for negative x: no adder, and -2**15 needs no special case.
     size = acts ^ (acts >> 63)
     base, rise = _sigmoid_arrays()
-    segment, inside = size >> _SEGMENT_BITS, size & ((1 << _SEGMENT_BITS) - 1)
-    upper = base[segment] + ((rise[segment] * inside) >> _SEGMENT_BITS)
+    segment, inside = size >> SEGMENT_BITS, size & ((1 << SEGMENT_BITS) - 1)
+    upper = base[segment] + ((rise[segment] * inside) >> SEGMENT_BITS)
     return np.where(acts < 0, _UNIT - 1 - upper, upper)
 
 
@@ -360,8 +367,12 @@ def glu(gate: Ints, up: Ints) -> Ints:
 # Sampling: Gumbel-max with a counter-based stream
 
 _MASK = 0xFFFFFFFF
-_WEYL = 0x9E3779B9
-_ROUNDS = 8
+MIX_SHIFTS = (13, 17, 5)
+"""Of the random stream's step: left, right, left."""
+MIX_STEP = 0x9E3779B9
+"""What the random stream's step adds."""
+MIX_ROUNDS = 8
+"""Steps from seed and position to the first state."""
 
 
 def mix(state: Any) -> Any:
@@ -369,17 +380,18 @@ def mix(state: Any) -> Any:
 
     `state` is an integer or an array of 64-bit ones, below 2**32.
     """
-    x = state ^ ((state << 13) & _MASK)
-    x = x ^ (x >> 17)
-    x = x ^ ((x << 5) & _MASK)
-    return (x + _WEYL) & _MASK
+    left, right, again = MIX_SHIFTS
+    x = state ^ ((state << left) & _MASK)
+    x = x ^ (x >> right)
+    x = x ^ ((x << again) & _MASK)
+    return (x + MIX_STEP) & _MASK
 
 
 def noise_seed(seed: int, position: Any) -> NDArray[np.uint64]:
     """State of the random stream before the first vocabulary entry at a position, both modulo 2**32."""
     p = np.asarray(position, dtype=np.uint64) & np.uint64(_MASK)
     state = np.uint64(seed & _MASK) ^ (((p << np.uint64(16)) | (p >> np.uint64(16))) & np.uint64(_MASK))
-    for _ in range(_ROUNDS):
+    for _ in range(MIX_ROUNDS):
         state = mix(state)
     return np.asarray(state, dtype=np.uint64)
 

@@ -32,9 +32,8 @@ __all__ = ["EVENT", "RtlEngine", "accelerator_verilog", "compiled_accelerator", 
 EVENT = np.dtype(
     [
         ("cycle", "<u8"),
-        ("flags", "u1"),
+        ("flags", "<u2"),
         ("row", "<u2"),
-        ("row_high", "u1"),
         ("value", "<i4"),
         ("lane", "<u4"),
         ("layer", "<u4"),

@@ -25,9 +25,9 @@ def beats(weights: Ints, layout: Layout) -> list[int]:
 
 
 def multiply(
-    dut: MatMul, layout: Layout, words: int, weights: Ints, activations: Ints
+    dut: MatMul, layout: Layout, words: int, weights: Ints, activations: Ints, late: int = 0
 ) -> tuple[list[int], list[int]]:
-    """Sums, and the cycles in which beats were taken."""
+    """Sums, and the cycles in which beats were taken; there are none before the cycle `late`."""
     padded = np.zeros(words * layout.tables, np.int8)
     padded[: len(activations)] = activations
     memory = [int.from_bytes(word.tobytes(), "little") for word in padded.reshape(words, -1)]
@@ -41,13 +41,14 @@ def multiply(
         for cycle in range(20_000):
             ctx.set(dut.start, cycle == 0)
             ctx.set(dut.word.as_value(), word)
-            ctx.set(dut.beats.valid, len(taken) < len(stream))
+            offered = cycle >= late and len(taken) < len(stream)
+            ctx.set(dut.beats.valid, offered)
             ctx.set(dut.beats.payload, stream[len(taken)] if len(taken) < len(stream) else 0)
             _, _, ready, address, valid, row, total, done = await ctx.tick().sample(
                 dut.beats.ready, dut.word_address, dut.valid, dut.row, dut.sum, dut.done
             )
             word = memory[address]
-            if ready and len(taken) < len(stream):
+            if ready and offered:
                 taken.append(cycle)
             if valid:
                 assert row == len(sums)
@@ -88,3 +89,15 @@ def test_blocks_of_125_rows_stream_without_a_pause_and_smaller_ones_wait_for_the
     assert pauses(125) == 0
     assert pauses(124) == 3 * 1
     assert pauses(122) == 3 * 3
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("tables", [8, 64])
+def test_few_rows_add_up_even_if_all_tables_were_filled_before_the_first_beat(rows: int, tables: int) -> None:
+    random = np.random.default_rng(rows)
+    layout = Layout(tables=tables, row_block=122)
+    columns = 4 * layout.lanes - 3
+    weights, activations = random.integers(-1, 2, (rows, columns)), random.integers(-128, 128, columns)
+    words = 4 * TRITS_PER_BYTE
+    sums, _ = multiply(MatMul(layout, words), layout, words, weights, activations, late=400)
+    assert sums == (weights @ activations).tolist()

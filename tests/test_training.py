@@ -261,7 +261,7 @@ def test_weights_keep_their_trits_in_float16(seed: int) -> None:
     rng = np.random.default_rng(seed)
     weight = rng.normal(size=(40, 50)).astype(np.float32)
     beside = rng.choice([-1, 1], (20, 50)) * (1 + rng.normal(size=(20, 50)) * 1e-4)
-    for _ in range(20):  # half of all weights so near to the boundary that float16 moves some across
+    for _ in range(20):  # half of all weights so near to the boundary that float16 puts some beyond it
         weight[:20] = np.abs(weight).mean() / 2 * beside
     before = np.sign(ternary(torch.tensor(weight)).numpy())  # what training computed with
     kept = cards.halved("lm_head.weight", torch.tensor(weight))
