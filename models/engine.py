@@ -74,6 +74,8 @@ class State:
         checked_tokens([] if self.next_token is None else [self.next_token], config.vocab_size)
         if self.h.shape != (config.num_hidden_layers, config.hidden_size):
             raise TritforgeError(f"the state has shape {list(self.h.shape)}, which is not this model's")
+        if self.position == 0 and self.h.any():
+            raise TritforgeError("the state stands at position 0, where a text begins, but is not zero")
 
     def save(self, path: Path) -> None:
         """Write the state as an .npz file, which is complete or not there.

@@ -483,3 +483,10 @@ def test_a_file_in_no_folder_is_refused(tmp_path: Path) -> None:
         replacing(tmp_path / "absent" / "file"),
     ):
         pass
+
+
+def test_a_state_at_position_0_that_is_not_zero_is_refused(make_model: Callable[..., Path]) -> None:
+    engine = GoldenEngine(quantise(Checkpoint(make_model())))
+    forged = dataclasses.replace(engine.state(), h=np.ones_like(engine.state().h))
+    with pytest.raises(TritforgeError, match="position 0, where a text begins, but is not zero"):
+        engine.reset(forged)
