@@ -41,5 +41,8 @@ def test_packages_in_a_folder_with_spaces_are_reached_without(
 
 
 def test_missing_tools_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tritforge.sim.bench.find_libpython", lambda: "libpython.so")
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "perl" else f"/usr/bin/{name}")
     assert missing_tools() == ["perl"]
+    monkeypatch.setattr("tritforge.sim.bench.find_libpython", lambda: None)
+    assert missing_tools() == ["perl", "Python's shared library (in Debian libpython3-dev)"]
