@@ -40,7 +40,7 @@ class Counts:
     dsp: int
 
 
-# abc9 can't name the parts of vectors of the same name apart (yosys issue 4349), so it is given single bits.
+# abc9 of yosys 0.70 can't name the parts of vectors of the same name apart, so it is given single bits.
 _SCRIPT = """
 read_verilog design.v
 {synthesis} -run begin:map_luts
