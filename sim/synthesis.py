@@ -1,7 +1,7 @@
-"""What a design costs on an FPGA, counted by yosys before placement."""
+"""What a design costs on an FPGA, counted by yosys before placement; one yosys for all families."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,36 +9,126 @@ from ..models.errors import TritforgeError
 from .cache import cached
 from .tools import run_yosys, yosys_version
 
-__all__ = ["Counts", "synthesise_counts"]
+__all__ = ["DEVICES", "FAMILIES", "Counts", "device_of", "synthesise", "synthesise_counts"]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Cells of a synthesised iCE40 design, by kind (`dataclasses.asdict` makes a dictionary of it).
+    """Cells of a synthesised design, in units that device families share.
 
     Parameters
     ----------
     lut4
-        Four-input lookup tables.
+        Lookup tables as four-input ones, by the bits that they hold: LUT1 to LUT4 count 1, LUT5 2, LUT6 4.
+        The multiplexers that join them to wider ones (PFUMX, L6MUX21, MUX2_LUT5 to 8, MUXF7 to 9) are wired
+        beside the tables and count 0. A carry cell that takes lookup tables counts them (CCU2C 2, Gowin's
+        ALU 1); on iCE40 and Xilinx the table beside a carry is a cell of its own, and counts as that.
     carry
-        Carry cells.
+        Bits of carry chains: SB_CARRY and ALU 1, CCU2C 2, CARRY4 4.
     ff
         Flip-flops.
     bram
-        Block RAMs of 4 kbit.
+        Block RAMs as the family has them: SB_RAM40 (4 kbit), DP16KD and Gowin's BSRAM (18 kbit), RAMB18
+        (18 kbit; RAMB36 counts 2).
+    lutram
+        Lookup tables used as memory or shift register, as four-input ones, beside `lut4`: 1 for 16 bits on
+        Gowin, 4 for each six-input one on Xilinx; a TRELLIS_DPR16X4 takes 6, two of them for its write port.
+    dsp
+        Multipliers as the family has them.
     spram
         Single-port RAMs of 256 kbit.
-    dsp
-        Multiply-accumulate blocks.
     """
 
     lut4: int
     carry: int
     ff: int
     bram: int
-    spram: int
+    lutram: int
     dsp: int
+    spram: int
 
+
+@dataclass(frozen=True)
+class _Family:
+    """How a family is synthesised, and what its cells count.
+
+    Parameters
+    ----------
+    command
+        The yosys command without `-top`.
+    devices
+        Device -> more arguments; the first one is the default.
+    weights
+        Kind -> beginning of a cell's name -> what one such cell counts. Of several beginnings the longest
+        holds.
+    """
+
+    command: str
+    devices: Mapping[str, str]
+    weights: Mapping[str, Mapping[str, int]]
+
+
+_LUTS = {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1}
+
+_FAMILIES = {
+    "ice40": _Family(
+        "synth_ice40",
+        {"up5k": "-device u -dsp", "hx8k": "-device hx"},
+        {
+            "lut4": {"SB_LUT4": 1},
+            "carry": {"SB_CARRY": 1},
+            "ff": {"SB_DFF": 1},
+            "bram": {"SB_RAM40": 1},
+            "dsp": {"SB_MAC16": 1},
+            "spram": {"SB_SPRAM256KA": 1},
+        },
+    ),
+    "ecp5": _Family(
+        "synth_ecp5",
+        {"85f": ""},
+        {
+            "lut4": {**_LUTS, "CCU2C": 2},
+            "carry": {"CCU2C": 2},
+            "ff": {"TRELLIS_FF": 1},
+            "bram": {"DP16KD": 1, "PDPW16KD": 1},
+            "lutram": {"TRELLIS_DPR16X4": 6},
+            "dsp": {"MULT18X18D": 1},
+        },
+    ),
+    "gowin": _Family(
+        "synth_gowin -noiopads",
+        {"gw2a": "-family gw2a"},
+        {
+            "lut4": {**_LUTS, "ALU": 1, "ALU54D": 0},
+            "carry": {"ALU": 1, "ALU54D": 0},
+            "ff": {"DFF": 1},
+            "bram": {"SPB": 1, "SPX9B": 1, "SDPB": 1, "SDPX9B": 1, "DPB": 1, "DPX9B": 1, "pROM": 1},
+            "lutram": {f"RAM16{ports}{bits}": bits for ports in ("S", "SDP") for bits in (1, 2, 4)},
+            "dsp": {"MULT9X9": 1, "MULT18X18": 1, "MULT36X36": 4, "MULTADDALU": 2, "MULTALU": 1},
+        },
+    ),
+    "xilinx": _Family(
+        "synth_xilinx -flatten -noiopad -noclkbuf",
+        {"xc7": "-family xc7"},
+        {
+            "lut4": {**_LUTS, "LUT5": 2, "LUT6": 4, "INV": 1},
+            "carry": {"CARRY4": 4},
+            "ff": {"FD": 1},
+            "bram": {"RAMB18": 1, "RAMB36": 2},
+            "lutram": {
+                "RAM32M": 16, "RAM64M": 16, "RAM32X1D": 8, "RAM64X1D": 8, "RAM128X1D": 16, "RAM16X1D": 8,
+                "RAM32X1S": 4, "RAM64X1S": 4, "RAM128X1S": 8, "RAM256X1S": 16, "SRL16E": 4, "SRLC32E": 4,
+            },
+            "dsp": {"DSP48E1": 1},
+        },
+    ),
+}
+
+FAMILIES = tuple(_FAMILIES)
+"""Device families whose cells can be counted."""
+
+DEVICES = {name: tuple(family.devices) for name, family in _FAMILIES.items()}
+"""Family -> its devices; the first one is the default."""
 
 # abc9 of yosys 0.70 can't name the parts of vectors of the same name apart, so it is given single bits.
 _SCRIPT = """
@@ -47,15 +137,38 @@ read_verilog design.v
 splitnets
 {synthesis} -run map_luts:
 tee -q -o stat.json stat -json
+write_json netlist.json
 """
 
-_DEVICES = {"up5k": "-device u -dsp", "hx8k": "-device hx"}
+
+def device_of(family: str, device: str | None = None) -> str:
+    """Return the device, or a family's default one.
+
+    Raises
+    ------
+    TritforgeError
+        If the family or the device is not known.
+    """
+    if family not in DEVICES:
+        raise TritforgeError(f"cells can't be counted for family {family!r}: choose {_or(FAMILIES)}")
+    if device is None:
+        return DEVICES[family][0]
+    if device not in DEVICES[family]:
+        raise TritforgeError(
+            f"cells can't be counted for device {device!r} of family {family}: choose {_or(DEVICES[family])}"
+        )
+    return device
 
 
-def synthesise_counts(
-    verilog: str, top: str = "top", *, device: str = "up5k", options: Sequence[str] = ()
-) -> Counts:
-    """Count the cells of a design after synthesis (cached).
+def synthesise(
+    verilog: str,
+    top: str = "top",
+    *,
+    family: str = "ice40",
+    device: str | None = None,
+    options: Sequence[str] = (),
+) -> Path:
+    """Synthesise a design (cached).
 
     Parameters
     ----------
@@ -63,34 +176,60 @@ def synthesise_counts(
         The design's text.
     top
         Name of its top module.
-    device
-        ``up5k`` or ``hx8k``.
+    family, device
+        One of `FAMILIES` and, if not its default, one of its `DEVICES`.
     options
-        More arguments for yosys' ``synth_ice40``, e.g. ``-no-rw-check``.
+        More arguments for the family's yosys command, e.g. ``-no-rw-check``.
+
+    Returns
+    -------
+    pathlib.Path
+        Folder that holds ``netlist.json``, as nextpnr reads it, and ``stat.json``, yosys' count of cells.
 
     Raises
     ------
     TritforgeError
-        If the device is not known.
+        If the family or the device is not known.
     ToolError
         If yosys stops with an error.
     """
-    if device not in _DEVICES:
-        raise TritforgeError(f"cells can't be counted for device {device!r}: choose {' or '.join(_DEVICES)}")
-    synthesis = " ".join(["synth_ice40", "-top", top, _DEVICES[device], *options])
+    device = device_of(family, device)
+    chosen = _FAMILIES[family]
+    synthesis = " ".join([chosen.command, "-top", top, *chosen.devices[device].split(), *options])
+    script = _SCRIPT.format(synthesis=synthesis)
 
     def build(folder: Path) -> None:
         (folder / "design.v").write_text(verilog)
-        run_yosys(_SCRIPT.format(synthesis=synthesis), folder)
+        run_yosys(script, folder)
         (folder / "design.v").unlink()
 
-    entry = cached("counts", [verilog, synthesis, yosys_version()], build)
+    return cached("netlist", [verilog, script, yosys_version()], build)
+
+
+def synthesise_counts(
+    verilog: str,
+    top: str = "top",
+    *,
+    family: str = "ice40",
+    device: str | None = None,
+    options: Sequence[str] = (),
+) -> Counts:
+    """Count a design's cells after synthesis (cached); arguments and errors are those of `synthesise`."""
+    entry = synthesise(verilog, top, family=family, device=device, options=options)
     cells: dict[str, int] = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
+    weights = _FAMILIES[family].weights
 
-    def count(prefix: str) -> int:
-        return sum(number for cell, number in cells.items() if cell.startswith(prefix))
+    def count(kind: str) -> int:
+        return sum(number * _weight(cell, weights.get(kind, {})) for cell, number in cells.items())
 
-    return Counts(
-        lut4=count("SB_LUT4"), carry=count("SB_CARRY"), ff=count("SB_DFF"), bram=count("SB_RAM40"),
-        spram=count("SB_SPRAM256KA"), dsp=count("SB_MAC16"),
-    )
+    return Counts(**{kind: count(kind) for kind in Counts.__dataclass_fields__})
+
+
+def _weight(cell: str, weights: Mapping[str, int]) -> int:
+    """Return what a cell counts: the weight of the longest beginning of its name, 0 if there is none."""
+    beginnings = [beginning for beginning in weights if cell.startswith(beginning)]
+    return weights[max(beginnings, key=len)] if beginnings else 0
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,7 +1,7 @@
-"""The open tools, and the only place that runs them: yosys, Verilator and the C++ compiler.
+"""The open tools, and the only place that runs them: yosys, nextpnr, Verilator and the C++ compiler.
 
-Yosys (pyosys) and Verilator are Python packages, installed along with this one. Each runs in a process of its
-own and says nothing; what it printed is kept in a file when it fails.
+Yosys (pyosys), nextpnr (yowasp) and Verilator are Python packages, installed along with this one. Each runs
+in a process of its own and says nothing; what it printed is kept in a file when it fails.
 """
 
 import importlib.metadata
@@ -24,7 +24,9 @@ __all__ = [
     "ToolError",
     "compiler",
     "compiler_version",
+    "nextpnr_version",
     "run_compiler",
+    "run_nextpnr",
     "run_verilator",
     "run_yosys",
     "verilator_environment",
@@ -75,6 +77,35 @@ def run_yosys(script: str, folder: Path) -> None:
     (folder / "script.ys").write_text(script)
     program = "from pyosys import libyosys; libyosys.run_pass('script script.ys')"
     _run("yosys", [sys.executable, "-c", program], folder)
+
+
+def nextpnr_version(family: str) -> str:
+    """Version of nextpnr for a family of devices, ``ice40`` or ``ecp5``.
+
+    Raises
+    ------
+    ToolError
+        If it is not installed.
+    """
+    package = f"yowasp-nextpnr-{family}"
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise ToolError(f"there is no nextpnr for {family}: pip install {package}") from None
+
+
+def run_nextpnr(family: str, arguments: Sequence[str], folder: Path) -> None:
+    """Place and route in a folder; the arguments' file names are relative to it.
+
+    Raises
+    ------
+    ToolError
+        If there is no nextpnr for the family, or it stops with an error.
+    """
+    nextpnr_version(family)
+    module = f"yowasp_nextpnr_{family}"
+    program = f"import sys, {module}; sys.exit({module}.run_nextpnr_{family}(sys.argv[1:]))"
+    _run("nextpnr", [sys.executable, "-c", program, *arguments], folder)
 
 
 def verilator_version() -> str:

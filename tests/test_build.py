@@ -12,10 +12,8 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from tritforge.models.errors import TritforgeError
 from tritforge.sim import build
 from tritforge.sim.build import build_model
-from tritforge.sim.synthesis import Counts, synthesise_counts
 from tritforge.sim.tools import ToolError
 from tritforge.sim.verilog import to_verilog
 
@@ -159,30 +157,3 @@ def test_a_mistake_in_the_driver_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "bad.cpp").write_text("int f() { return nonsense; }\n")
     with pytest.raises(ToolError, match=r"bad\.cpp:1:.*nonsense"):
         build_model(to_verilog(Accumulator()), "top", tmp_path / "bad.cpp")
-
-
-def test_counts_are_those_of_a_known_design() -> None:
-    # A 16-bit counter: 16 flip-flops; its memory is one block RAM of 256 x 16; nothing multiplies.
-    counts = synthesise_counts(to_verilog(Accumulator()), options=["-no-rw-check"])
-    assert (counts.ff, counts.bram, counts.spram, counts.dsp) == (16, 1, 0, 0)
-    assert 14 <= counts.carry <= 16
-    assert 15 <= counts.lut4 <= 17
-
-
-def test_counts_with_the_bypass_of_block_ram_are_larger() -> None:
-    verilog = to_verilog(Accumulator())
-    assert synthesise_counts(verilog).lut4 > synthesise_counts(verilog, options=["-no-rw-check"]).lut4
-
-
-def test_a_multiplication_is_counted_as_dsp_where_the_device_has_them() -> None:
-    verilog = "module top(input [15:0] a, b, output [31:0] y); assign y = a * b; endmodule"
-    assert synthesise_counts(verilog, device="up5k").dsp == 1
-    hx8k = synthesise_counts(verilog, device="hx8k")
-    assert hx8k.dsp == 0
-    assert hx8k.lut4 > 100
-    assert isinstance(hx8k, Counts)
-
-
-def test_an_unknown_device_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(TritforgeError, match="cells can't be counted for device 'ecp9': choose up5k or hx8k"):
-        synthesise_counts("", device="ecp9")
