@@ -35,6 +35,8 @@ class Unpacker(wiring.Component):
         The next beat's first 64 bits become `header`; held until `header_taken`. Not during a vector.
     header, header_taken : Out
         The last header; high in the cycle in which one is taken.
+    idle : Out(1)
+        All elements of the vector have left.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class Unpacker(wiring.Component):
                 "take_header": In(1),
                 "header": Out(HEADER_BITS),
                 "header_taken": Out(1),
+                "idle": Out(1),
             }
         )
 
@@ -73,6 +76,7 @@ class Unpacker(wiring.Component):
             m.d.comb += self.elements.payload.eq(held[:16])
         m.d.comb += [
             self.elements.valid.eq(left != 0),
+            self.idle.eq(wanted == 0),
             step.eq(self.elements.valid & self.elements.ready),
             self.beats.ready.eq(
                 self.take_header | ((left == 0) & (wanted != 0)) | ((left == 1) & step & (wanted > 1))
