@@ -1,26 +1,24 @@
 """The whole accelerator: weight beats and tokens in, tokens out."""
 
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..models.numerics import ACT, EXPONENT_BITS, INT8, RESCALE_LEFT, SCALE, VECTOR
+from ..models.numerics import ACT, EXPONENT_BITS, SCALE
 from .conductor import RESULT, STOPS, TOKEN, Conductor
 from .config import AcceleratorConfig
-from .epilogue import Epilogue
-from .head import RAW, Head
+from .datapath import PROBE, PROBES, SAMPLING, Datapath
+from .head import RAW
 from .isa import COUNT_BITS, WORD_BITS, Opcode
 from .isa import Epilogue as Mode
 from .matmul import MatMul
-from .norm import NormUnit
-from .rescale import SHIFT_BITS, Rescaler
-from .scalars import InverseRootScale, ScaleProduct
 from .sequencer import REQUEST, Sequencer
-from .store import VectorStore
 from .streams import Unpacker
+from .vectors import VectorControl
+from .weights import WeightBuffer
 
-__all__ = ["PROBE", "PROBES", "SETTINGS", "STATUS", "Accelerator"]
+__all__ = ["CAUSES", "PROBE", "PROBES", "SETTINGS", "STATUS", "Accelerator"]
 
 SETTINGS = StructLayout(
     {
@@ -38,28 +36,36 @@ SETTINGS = StructLayout(
 """Run settings. `temperature` is the SCALE of 1 / temperature, used if `sample` is set; `halt` ends a
 generation at its next token."""
 
+CAUSES = (
+    "fed",
+    "memory",
+    "vectors",
+    "maximum",
+    "quantising",
+    "filling",
+    "scale",
+    "weights",
+    "embedding",
+    "head",
+    "other",
+)
+"""What a cycle of a token went for: matrix beats that were taken; or why none was: the memory had none, or gave
+vector weights; the next product's inputs wait for their maximum, are being quantised, its tables are filled;
+its sums wait for their scale, or for vector weights that their consumer needs; the embedding; the head; else."""
+
 STATUS = StructLayout(
     {
         "running": unsigned(1),
         "opcode": unsigned(4),
+        "cause": unsigned(4),
         "waits_for_request": unsigned(1),
         "waits_for_beats": unsigned(1),
-        "waits_for_tables": unsigned(1),
-        "waits_for_scale": unsigned(1),
+        "waits_for_vector_beats": unsigned(1),
         "waits_for_raw": unsigned(1),
         "waits_for_result": unsigned(1),
     }
 )
-"""What the accelerator does and what it waits for."""
-
-PROBES = ("x", "product", "h", "i", "f", "g")
-"""Units whose elements `PROBE` shows: new x, new products, new states, buffered i and f, g."""
-
-PROBE = ArrayLayout(
-    StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(VECTOR.bits)}),
-    len(PROBES),
-)
-"""Every element that leaves a unit, for comparison with the golden model; unused, it costs nothing."""
+"""What the accelerator does and what it waits for; `cause` counts in `CAUSES`."""
 
 
 class Accelerator(wiring.Component):
@@ -68,7 +74,10 @@ class Accelerator(wiring.Component):
     Attributes
     ----------
     request : Out(stream), beats : In(stream)
-        Weight memory: runs of beats wanted, and the beats in that order.
+        Weight memory: runs of matrix beats wanted, and the beats in that order.
+    vector_request : Out(stream), vector_beats : In(stream)
+        The same for norm weights, headers and embeddings. Where the memory has one port, these go first:
+        matrices wait for them. Their `ready` depends on no input.
     program_write, program_address, program_word : In
         Write port of the program memory.
     tokens : In(stream), results : Out(stream), raw : Out(stream)
@@ -84,15 +93,18 @@ class Accelerator(wiring.Component):
     cycles, saturations : Out
         Cycles not idle, and values clamped, since reset.
     layer, status, probe : Out
-        Current layer, `STATUS` and `PROBE`.
+        Layer of the rows that pass, `STATUS` and `PROBE`.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
+        beats = stream.Signature(unsigned(config.beat_bits))
         super().__init__(
             {
                 "request": Out(stream.Signature(REQUEST)),
-                "beats": In(stream.Signature(unsigned(config.beat_bits))),
+                "beats": In(beats),
+                "vector_request": Out(stream.Signature(REQUEST)),
+                "vector_beats": In(beats),
                 "program_write": In(1),
                 "program_address": In(range(config.program_words)),
                 "program_word": In(WORD_BITS),
@@ -119,37 +131,45 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        words = config.activation_words
-        m.submodules.conductor = conductor = Conductor()
-        m.submodules.sequencer = sequencer = Sequencer(config.program_words, config.states)
-        m.submodules.unpacker = unpacker = Unpacker(config.beat_bits)
-        m.submodules.norm = norm = NormUnit(config.layout.tables, words)
-        m.submodules.scale = scale = InverseRootScale()
-        m.submodules.tempered = tempered = ScaleProduct()
-        m.submodules.matmul = matmul = MatMul(config.layout, words)
-        m.submodules.rescaler = rescaler = Rescaler()
-        m.submodules.epilogue = epilogue = Epilogue(config.hidden, config.states)
-        m.submodules.head = head = Head()
-        m.submodules.x = x = VectorStore(config.hidden)
-        m.submodules.product = product = VectorStore(config.vector_depth)
-        m.submodules.activations = activations = memory.Memory(
-            shape=unsigned(INT8.bits * config.layout.tables), depth=words, init=[]
+        tag = StructLayout(
+            {
+                "mode": Mode,
+                "state_base": range(config.states),
+                "layer": config.states.bit_length(),
+            }
         )
-        q_read, q_write = activations.read_port(), activations.write_port(granularity=INT8.bits)
+        m.submodules.conductor = conductor = Conductor()
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.unpacker = unpacker = Unpacker(config.beat_bits)
+        m.submodules.weights = weights = WeightBuffer(config.hidden)
+        m.submodules.vectors = vectors = VectorControl(config)
+        m.submodules.matmul = matmul = MatMul(config, tag, Datapath.behind)
+        m.submodules.datapath = datapath = Datapath(config)
+        embedding = self._embedding(m, sequencer, unpacker, weights, vectors, datapath)
+        self._tokens(m, conductor, sequencer, datapath)
+        self._vectors(m, sequencer, unpacker, weights, vectors, datapath, embedding)
+        busy = self._scales(m, vectors, matmul, datapath)
+        self._products(m, sequencer, weights, vectors, matmul, datapath, embedding)
 
-        connect(m, flipped(self.request), sequencer.request)
+        quantising = ~datapath.complete
+        opcode = sequencer.instruction.opcode
+        m.d.comb += [
+            # What a new pass would overwrite must have been used.
+            sequencer.vector_ready.eq(
+                vectors.idle & ~((opcode == Opcode.PROJECT) & quantising) & ((opcode == Opcode.BOUND) | ~busy)
+            ),
+            sequencer.drained.eq(vectors.idle & ~quantising & matmul.idle & ~busy),
+        ]
+        self._watch(m, conductor, sequencer, weights, vectors, matmul, datapath, embedding)
+        return m
+
+    def _tokens(self, m: Module, conductor: Conductor, sequencer: Sequencer, datapath: Datapath) -> None:
+        """Tokens in and out."""
+        settings = self.settings
         connect(m, flipped(self.tokens), conductor.tokens)
         connect(m, flipped(self.results), conductor.results)
-        connect(m, flipped(self.raw), head.raw)
-        settings = self.settings
-        instruction = sequencer.instruction
-        opcode = instruction.opcode
-        mode = Signal(Mode)
+        connect(m, flipped(self.raw), datapath.raw)
         m.d.comb += [
-            mode.eq(instruction.epilogue),
-            sequencer.program_write.eq(self.program_write),
-            sequencer.program_address.eq(self.program_address),
-            sequencer.program_word.eq(self.program_word),
             conductor.new_tokens.eq(settings.new_tokens),
             conductor.stops.eq(settings.stops),
             conductor.stops_enabled.eq(settings.stops_enabled),
@@ -161,224 +181,241 @@ class Accelerator(wiring.Component):
             sequencer.token.eq(conductor.token),
             sequencer.logits.eq(conductor.logits),
             conductor.done.eq(sequencer.done),
-            conductor.chosen.eq(head.token),
-            conductor.mantissa.eq(scale.mantissa),
-            conductor.exponent.eq(scale.exponent),
+            conductor.chosen.eq(datapath.token),
+            conductor.mantissa.eq(datapath.mantissa),
+            conductor.exponent.eq(datapath.exponent),
             self.idle.eq(conductor.idle),
+            datapath.position.eq(conductor.position),
+            datapath.first.eq(conductor.position == 0),
+            *(datapath.sampling[name].eq(settings[name]) for name, _ in SAMPLING),
+            datapath.busy.eq(~conductor.idle),
+            datapath.state_address.eq(self.state_address),
+            datapath.state_write.eq(self.state_write),
+            datapath.state_write_value.eq(self.state_write_value),
+            self.state_value.eq(datapath.state_value),
+            sequencer.program_write.eq(self.program_write),
+            sequencer.program_address.eq(self.program_address),
+            sequencer.program_word.eq(self.program_word),
         ]
 
-        # Weight beats go to the matrix unit or to the unpacker.
-        multiplying = Signal()
+    def _embedding(
+        self,
+        m: Module,
+        sequencer: Sequencer,
+        unpacker: Unpacker,
+        weights: WeightBuffer,
+        vectors: VectorControl,
+        datapath: Datapath,
+    ) -> Signal:
+        """Take a token's row past the weight buffer into x; return whether that is going on."""
+        config = self.config
+        active = Signal()
+        row, count = Signal(config.element_bits), Signal(config.element_bits)
+        drain = Signal(range(Datapath.behind + 1))
+        take, header, begin = Signal(), Signal(), Signal()
         m.d.comb += [
-            multiplying.eq(opcode == Opcode.MATMUL),
-            matmul.beats.payload.eq(self.beats.payload),
-            unpacker.beats.payload.eq(self.beats.payload),
-            matmul.beats.valid.eq(self.beats.valid & multiplying),
-            unpacker.beats.valid.eq(self.beats.valid & ~multiplying),
-            self.beats.ready.eq(Mux(multiplying, matmul.beats.ready, unpacker.beats.ready)),
-        ]
-
-        # Control: one instruction at a time.
-        element = Signal(COUNT_BITS)
-        drain = Signal(range(Rescaler.latency + Epilogue.latency + 2))
-        norm_op = (opcode == Opcode.STATS) | (opcode == Opcode.PROJECT)
-        m.d.comb += [
-            unpacker.count.eq(instruction.count),
-            unpacker.bytes.eq(opcode == Opcode.EMBED),
-            norm.project.eq(opcode == Opcode.PROJECT),
-            norm.own_energy.eq(instruction.own_energy),
-            norm.count.eq(instruction.count),
-            matmul.rows.eq(instruction.count),
-            matmul.blocks.eq(instruction.blocks),
+            sequencer.embed_ready.eq(~active & unpacker.idle & vectors.running),
+            unpacker.take_header.eq(vectors.take_header | header),
+            unpacker.start.eq(vectors.unpack | begin),
+            unpacker.bytes.eq(begin),
+            unpacker.count.eq(Mux(begin, count, vectors.count)),
+            unpacker.elements.ready.eq(Mux(active, weights.available, weights.weights.ready)),
+            weights.weights.payload.eq(unpacker.elements.payload),
+            weights.weights.valid.eq(unpacker.elements.valid & ~active),
+            take.eq(active & unpacker.elements.valid & unpacker.elements.ready),
+            weights.reserve.eq(vectors.reserve | take),
+            vectors.header_taken.eq(unpacker.header_taken),
+            datapath.embed.eq(header & unpacker.header_taken),
+            datapath.embedding_header.eq(unpacker.header),
+            datapath.embedding_valid.eq(take),
+            datapath.embedding_row.eq(row),
+            datapath.embedding.eq(unpacker.elements.payload),
         ]
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(sequencer.dispatch):
-                    m.d.sync += element.eq(0)
-                    with m.Switch(opcode):
-                        with m.Case(Opcode.EMBED, Opcode.PROJECT):
-                            m.next = "HEADER"
-                        with m.Case(Opcode.STATS):
-                            m.next = "NORM"
-                            m.d.comb += norm.start.eq(1)
-                        with m.Case(Opcode.BOUND):
-                            m.next = "ELEMENTS"
-                            m.d.comb += unpacker.start.eq(1)
-                        with m.Case(Opcode.MATMUL):
-                            m.next = "MATMUL"
-                            m.d.comb += [
-                                matmul.start.eq(1),
-                                x.clear.eq(mode == Mode.RESIDUAL),
-                                product.clear.eq((mode == Mode.MLGRU) | (mode == Mode.GLU)),
-                                norm.side_clear.eq(mode == Mode.MLGRU),
-                                head.start.eq(mode == Mode.HEAD),
-                            ]
+                with m.If(sequencer.embed):
+                    m.d.sync += [active.eq(1), row.eq(0), count.eq(sequencer.instruction.count)]
+                    m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += unpacker.take_header.eq(1)
+                m.d.comb += header.eq(1)
                 with m.If(unpacker.header_taken):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                with m.If(opcode == Opcode.PROJECT):
-                    m.d.comb += norm.start.eq(1)
-                    m.next = "NORM"
-                with m.Else():
-                    m.d.comb += [unpacker.start.eq(1), x.clear.eq(1)]
-                    m.next = "ELEMENTS"
-            with m.State("NORM"):
-                m.d.comb += unpacker.start.eq(norm.unpack)
-                with m.If(norm.done):
-                    m.d.comb += sequencer.finished.eq(1)
-                    m.next = "IDLE"
+                m.d.comb += begin.eq(1)
+                m.d.sync += drain.eq(Datapath.behind)
+                m.next = "ELEMENTS"
             with m.State("ELEMENTS"):
-                m.d.sync += drain.eq(Rescaler.latency + 2)
-                with m.If(unpacker.elements.valid):
-                    m.d.sync += element.eq(element + 1)
-                    with m.If(element + 1 == instruction.count):
-                        m.next = "DRAIN"
-            with m.State("MATMUL"):
-                m.d.sync += drain.eq(Rescaler.latency + Epilogue.latency + 1)
-                with m.If(matmul.done):
-                    m.next = "DRAIN"
-            with m.State("DRAIN"):
-                m.d.sync += drain.eq(drain - 1)
-                with m.If(drain == 0):
-                    m.d.comb += sequencer.finished.eq(1)
-                    m.next = "IDLE"
+                with m.If(take):
+                    m.d.sync += row.eq(row + 1)
+                with m.If(row == count):
+                    m.d.sync += drain.eq(drain - 1)
+                    with m.If(drain == 0):
+                        m.d.sync += active.eq(0)
+                        m.next = "IDLE"
+        return active
 
-        # Vectors: weights meet elements in the norm unit, embeddings and bounds pass it by.
+    def _vectors(
+        self,
+        m: Module,
+        sequencer: Sequencer,
+        unpacker: Unpacker,
+        weights: WeightBuffer,
+        vectors: VectorControl,
+        datapath: Datapath,
+        embedding: Signal,
+    ) -> None:
+        """Vector weights meet elements."""
+        instruction = sequencer.instruction
+        now = datapath.vector_pass
+        connect(m, flipped(self.vector_request), sequencer.vector_request)
+        connect(m, flipped(self.vector_beats), unpacker.beats)
         m.d.comb += [
-            norm.weights.payload.eq(unpacker.elements.payload),
-            norm.weights.valid.eq(unpacker.elements.valid & norm_op),
-            unpacker.elements.ready.eq(Mux(norm_op, norm.weights.ready, 1)),
-            norm.magnitude.eq(Mux(instruction.product, product.magnitude, x.magnitude)),
-            norm.vector.eq(Mux(instruction.product, product.element, x.element)),
-            x.read_address.eq(Mux(norm_op, norm.address, rescaler.early_row)),
-            product.read_address.eq(norm.address),
-            q_write.addr.eq(norm.q_address),
-            q_write.data.eq(norm.q.replicate(config.layout.tables)),
-            q_write.en.eq(norm.q_write << norm.q_lane),
-            q_read.addr.eq(matmul.word_address),
-            matmul.word.eq(q_read.data),
-        ]
-
-        # The output scale, computed beside the matrix product whose last column block waits for it.
-        header = unpacker.header
-        scale_ready = Signal()
-        m.d.comb += [
-            scale.start.eq(norm.measured),
-            scale.energy.eq(norm.energy),
-            scale.peak.eq(norm.peak),
-            scale.against.eq(Mux(instruction.against_g, norm.side_energy, 1)),
-            scale.norm_shift.eq(norm.norm_shift),
-            scale.constant.eq(header[0:15]),
-            scale.constant_exponent.eq(header[16:24].as_signed()),
-            scale.epsilon_exponent.eq(header[24:32].as_signed()),
-            scale.epsilon.eq(header[32:47]),
-            tempered.start.eq(scale.done),
-            tempered.a_mantissa.eq(scale.mantissa),
-            tempered.a_exponent.eq(scale.exponent),
-            tempered.b_mantissa.eq(settings.temperature_mantissa),
-            tempered.b_exponent.eq(settings.temperature_exponent),
-            matmul.hold.eq(~scale_ready),
-        ]
-        with m.If(norm.measured):
-            m.d.sync += scale_ready.eq(0)
-        with m.Elif(tempered.done):
-            m.d.sync += scale_ready.eq(1)
-
-        # Sums and embeddings are rescaled.
-        embedding = opcode == Opcode.EMBED
-        wide = embedding | (mode == Mode.RESIDUAL) | (mode == Mode.HEAD)
-        sampled = settings.sample & (mode == Mode.HEAD)
-        exponent = Signal(signed(EXPONENT_BITS + 2))
-        shift = Signal(signed(EXPONENT_BITS + 3))
-        m.d.comb += [
-            exponent.eq(
-                Mux(embedding, header[16:24].as_signed(), Mux(sampled, tempered.exponent, scale.exponent))
+            vectors.start.eq(sequencer.vector),
+            vectors.instruction.eq(instruction),
+            vectors.available.eq(weights.available),
+            vectors.produced.eq(datapath.produced),
+            weights.pop.eq(vectors.pop),
+            *(
+                now[name].eq(getattr(vectors, name))
+                for name in ("clear", "projecting", "own_energy", "product", "against_g", "running", "reading")
             ),
-            rescaler.valid.eq(Mux(embedding, unpacker.elements.valid, matmul.valid)),
-            rescaler.sum.eq(Mux(embedding, unpacker.elements.payload.as_signed(), matmul.sum)),
-            rescaler.row.eq(Mux(embedding, element, matmul.row)),
+            *(now[name].eq(getattr(vectors, name)) for name in ("valid", "measured", "bound_write")),
+            datapath.address.eq(vectors.address),
+            datapath.weight.eq(weights.weight),
+            datapath.bound_row.eq(vectors.bound_row),
+            datapath.project.eq(sequencer.vector & (instruction.opcode == Opcode.PROJECT)),
+            datapath.project_count.eq(instruction.count),
+            datapath.project_slot.eq(instruction.slot),
         ]
-        # Held values: registered, so that the multiplexers stay off the multiplier's path.
-        m.d.sync += [
-            shift.eq(RESCALE_LEFT - exponent - Mux(wide, VECTOR.fraction, ACT.fraction)),
-            rescaler.mantissa.eq(
-                Mux(embedding, header[0:15], Mux(sampled, tempered.mantissa, scale.mantissa))
+        with m.If(vectors.take_header & unpacker.header_taken):
+            m.d.sync += datapath.header.eq(unpacker.header)
+
+    def _scales(self, m: Module, vectors: VectorControl, matmul: MatMul, datapath: Datapath) -> Signal:
+        """Start a product's output scale when it can be known; return whether one is owed."""
+        wanted, working, ready = Signal(), Signal(), Signal()
+        entered = Signal()
+        busy = Signal()
+        m.d.sync += entered.eq(matmul.enter)
+        m.d.comb += [
+            datapath.enter.eq(entered),
+            # The scale before stays until its product's sums have entered.
+            datapath.scale_start.eq(wanted & ~working & ~ready & ~entered),
+            matmul.may_enter.eq(ready),
+            busy.eq(vectors.scale | wanted | working),
+        ]
+        with m.If(vectors.scale):
+            m.d.sync += wanted.eq(1)
+        with m.If(datapath.scale_start):
+            m.d.sync += [wanted.eq(0), working.eq(1)]
+        with m.If(working & datapath.scale_done):
+            m.d.sync += [working.eq(0), ready.eq(1)]
+        with m.If(matmul.enter):
+            m.d.sync += ready.eq(0)
+        return busy
+
+    def _products(
+        self,
+        m: Module,
+        sequencer: Sequencer,
+        weights: WeightBuffer,
+        vectors: VectorControl,
+        matmul: MatMul,
+        datapath: Datapath,
+        embedding: Signal,
+    ) -> None:
+        """Matrix products: from int8 inputs to the epilogues."""
+        instruction = sequencer.instruction
+        connect(m, flipped(self.request), sequencer.matrix_request)
+        connect(m, flipped(self.beats), matmul.beats)
+        mode = matmul.sums_tag.mode
+        feeds = (mode == Mode.MLGRU) | (mode == Mode.GLU) | (mode == Mode.RESIDUAL)
+        same = datapath.current_slot == matmul.fill_slot
+        in_head = mode == Mode.HEAD
+        m.d.comb += [
+            sequencer.matrix_ready.eq(matmul.ready),
+            matmul.start.eq(sequencer.matrix),
+            matmul.rows.eq(instruction.count),
+            matmul.blocks.eq(instruction.blocks),
+            matmul.slot.eq(instruction.slot),
+            matmul.tag.mode.eq(instruction.epilogue),
+            matmul.tag.state_base.eq(sequencer.state_base),
+            matmul.tag.layer.eq(sequencer.layer),
+            # The other slot is complete: its projection was the one before.
+            matmul.fill_certain.eq(~same | datapath.certain),
+            matmul.fill_void.eq(same & datapath.void),
+            matmul.fill_ready.eq(
+                ~same
+                | datapath.complete
+                | (
+                    ~datapath.void
+                    & (datapath.blocks > matmul.fill_block)
+                    & (datapath.certain | (matmul.fill_block == 0))
+                )
             ),
-            rescaler.wide.eq(wide),
+            datapath.word_address.eq(matmul.word_address),
+            matmul.words.eq(datapath.word),
+            # Whoever takes the elements that a row makes must be there, with a weight for each.
+            matmul.open.eq(~feeds | (vectors.running & weights.available)),
+            matmul.one_by_one.eq(in_head & self.settings.emit_raw),
+            matmul.taken.eq(datapath.taken),
+            datapath.sum_valid.eq(matmul.valid),
+            datapath.row.eq(matmul.row),
+            datapath.sum.eq(matmul.sums[0]),
+            datapath.mode.eq(Mux(embedding, Mode.EMBED, mode)),
+            datapath.state_base.eq(matmul.sums_tag.state_base),
+            datapath.head_start.eq(matmul.start & (instruction.epilogue == Mode.HEAD)),
+            self.layer.eq(Mux(embedding, 0, matmul.sums_tag.layer)),
         ]
-        limit = (1 << SHIFT_BITS) - 1
-        m.d.comb += rescaler.shift.eq(Mux(shift < 0, 0, Mux(shift > limit, limit, shift[:SHIFT_BITS])))
+        with m.If(matmul.leaves & feeds & ((mode != Mode.GLU) | matmul.odd)):
+            m.d.comb += weights.reserve.eq(1)
 
-        m.d.comb += [
-            epilogue.mode.eq(mode),
-            epilogue.first.eq(conductor.position == 0),
-            epilogue.state_base.eq(sequencer.state_base),
-            epilogue.early_row.eq(rescaler.early_row),
-            epilogue.valid.eq(rescaler.out_valid),
-            epilogue.row.eq(rescaler.out_row),
-            epilogue.value.eq(rescaler.value),
-            epilogue.clamped.eq(rescaler.clamped),
-            epilogue.bound_write.eq(unpacker.elements.valid & (opcode == Opcode.BOUND)),
-            epilogue.bound_row.eq(element),
-            epilogue.bound.eq(unpacker.elements.payload[:15]),
-            epilogue.x_element.eq(x.element),
-            norm.side_valid.eq(epilogue.g_write),
-            norm.side.eq(epilogue.g_value),
-            x.write.eq(epilogue.x_write),
-            x.write_address.eq(epilogue.x_row),
-            x.write_element.eq(epilogue.x_value),
-            product.write.eq(epilogue.product_write),
-            product.write_address.eq(epilogue.product_row),
-            product.write_element.eq(epilogue.product),
-            epilogue.busy.eq(~conductor.idle),
-            epilogue.state_address.eq(self.state_address),
-            epilogue.state_write.eq(self.state_write),
-            epilogue.state_write_value.eq(self.state_write_value),
-            self.state_value.eq(epilogue.state_value),
-        ]
-        in_head = multiplying & (mode == Mode.HEAD)
-        m.d.comb += [
-            head.active.eq(in_head),
-            head.sample.eq(settings.sample),
-            head.emit_raw.eq(settings.emit_raw),
-            head.seed.eq(settings.seed),
-            head.position.eq(conductor.position),
-            head.sum_valid.eq(matmul.valid),
-            head.sum_row.eq(matmul.row),
-            head.sum.eq(matmul.sum),
-            head.valid.eq(rescaler.out_valid),
-            head.row.eq(rescaler.out_row),
-            head.value.eq(rescaler.value),
-            head.clamped.eq(rescaler.clamped),
-            matmul.one_by_one.eq(in_head & settings.emit_raw),
-            matmul.taken.eq(head.taken),
-        ]
-
+    def _watch(
+        self,
+        m: Module,
+        conductor: Conductor,
+        sequencer: Sequencer,
+        weights: WeightBuffer,
+        vectors: VectorControl,
+        matmul: MatMul,
+        datapath: Datapath,
+        embedding: Signal,
+    ) -> None:
+        """Counters, status and probe."""
+        status = self.status
+        cause = Signal(4)
+        m.d.comb += cause.eq(CAUSES.index("other"))
+        with m.If(self.beats.valid & self.beats.ready):
+            m.d.comb += cause.eq(CAUSES.index("fed"))
+        with m.Elif(self.beats.ready):
+            m.d.comb += cause.eq(CAUSES.index("memory"))
+            with m.If(self.vector_beats.valid & self.vector_beats.ready):
+                m.d.comb += cause.eq(CAUSES.index("vectors"))
+        with m.Elif(matmul.waits_for_inputs):
+            m.d.comb += cause.eq(Mux(datapath.certain, CAUSES.index("quantising"), CAUSES.index("maximum")))
+        with m.Elif(matmul.waits_for_tables):
+            m.d.comb += cause.eq(CAUSES.index("filling"))
+        with m.Elif(matmul.waits_for_scale):
+            m.d.comb += cause.eq(CAUSES.index("scale"))
+        with m.Elif(matmul.waits_to_open):
+            m.d.comb += cause.eq(CAUSES.index("weights"))
+        with m.Elif(embedding):
+            m.d.comb += cause.eq(CAUSES.index("embedding"))
+        with m.Elif(matmul.sums_tag.mode == Mode.HEAD):
+            m.d.comb += cause.eq(CAUSES.index("head"))
         with m.If(~conductor.idle):
             m.d.sync += self.cycles.eq(self.cycles + 1)
-        m.d.sync += self.saturations.eq(self.saturations + epilogue.saturations + head.saturations)
+        m.d.sync += self.saturations.eq(self.saturations + datapath.saturations)
         m.d.comb += [
-            self.status.running.eq(sequencer.running),
-            self.status.opcode.eq(opcode),
-            self.layer.eq(sequencer.layer),
-            self.status.waits_for_request.eq(self.request.valid & ~self.request.ready),
-            self.status.waits_for_beats.eq(self.beats.ready & ~self.beats.valid),
-            self.status.waits_for_tables.eq(matmul.filling),
-            self.status.waits_for_scale.eq(multiplying & ~scale_ready),
-            self.status.waits_for_raw.eq(self.raw.valid & ~self.raw.ready),
-            self.status.waits_for_result.eq(self.results.valid & ~self.results.ready),
+            status.running.eq(~conductor.idle),
+            status.opcode.eq(sequencer.instruction.opcode),
+            status.cause.eq(cause),
+            status.waits_for_request.eq(
+                (self.request.valid & ~self.request.ready)
+                | (self.vector_request.valid & ~self.vector_request.ready)
+            ),
+            status.waits_for_beats.eq(self.beats.ready & ~self.beats.valid),
+            status.waits_for_vector_beats.eq(self.vector_beats.ready & ~self.vector_beats.valid),
+            status.waits_for_raw.eq(self.raw.valid & ~self.raw.ready),
+            status.waits_for_result.eq(self.results.valid & ~self.results.ready),
+            self.probe.eq(datapath.probe),
         ]
-        leaving = {
-            "x": (x.write, epilogue.x_row, epilogue.x_value),
-            "product": (product.write, epilogue.product_row, epilogue.product),
-            "h": (epilogue.h_write, epilogue.h_row, epilogue.h_value),
-            "i": (epilogue.i_write, epilogue.i_row, epilogue.i_value),
-            "f": (epilogue.f_write, epilogue.f_row, epilogue.f_value),
-            "g": (epilogue.g_write, epilogue.g_row, epilogue.g_value),
-        }
-        for probe, unit in zip(self.probe, PROBES, strict=True):
-            valid, row, value = leaving[unit]
-            m.d.comb += [probe.valid.eq(valid), probe.mode.eq(mode), probe.row.eq(row), probe.value.eq(value)]
-        return m

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 
 from ..models.config import ModelConfig
 from ..models.errors import TritforgeError
@@ -48,35 +49,28 @@ def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Progr
     places = MemoryMap(model, layout)
     d, wide = model.hidden_size, model.intermediate_size
 
-    def stats(at: Span, base: int, product: bool, layered: bool) -> Instruction:
-        return Instruction(
-            Opcode.STATS, address=base + at.offset, count=d, beats=at.beats, product=product, layered=layered
-        )
+    slots = cycle((0, 1))
+
+    def energy(at: Span, base: int, **flags: bool) -> Instruction:
+        """Energy of a vector times the norm weights before a BitLinear."""
+        return Instruction(Opcode.ENERGY, address=base + at.offset, count=d, beats=at.beats, **flags)
 
     def linear(
-        parts: dict[str, Span],
-        name: str,
-        rows: int,
-        columns: int,
-        epilogue: Epilogue,
-        base: int,
-        *,
-        product: bool = False,
-        own_energy: bool = False,
-        against_g: bool = False,
-        layered: bool = True,
+        parts: dict[str, Span], base: int, name: str, rows: int, columns: int, epilogue: Epilogue, **flags: bool
     ) -> list[Instruction]:
-        gain, matrix = parts[f"{name}.gain"], parts[f"{name}.matrix"]
+        """A BitLinear: its inputs, its product."""
+        header, gain, matrix = (parts[f"{name}.{part}"] for part in ("header", "gain", "matrix"))
+        layered = parts is layer
+        slot = next(slots)
         return [
             Instruction(
                 Opcode.PROJECT,
-                address=base + parts[f"{name}.header"].offset,
+                address=base + header.offset,
                 count=columns,
-                beats=gain.beats,
-                product=product,
-                own_energy=own_energy,
-                against_g=against_g,
+                beats=gain.end - header.offset,
                 layered=layered,
+                slot=slot,
+                **flags,
             ),
             Instruction(
                 Opcode.MATMUL,
@@ -86,34 +80,42 @@ def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Progr
                 beats=matrix.beats,
                 epilogue=epilogue,
                 layered=layered,
+                slot=slot,
             ),
         ]
 
+    # Inputs that are made while the product before streams come before what that product's scale waits for.
     layer, base = places.layer, places.layer_base
     bound = layer["bound"]
-    embed = Instruction(Opcode.EMBED, count=d, beats=places.embedding_stride, epilogue=Epilogue.EMBED)
+    embed = Instruction(Opcode.EMBED, count=d, beats=places.embedding_stride)
+    project_i, multiply_i = linear(layer, base, "i", d, d, Epilogue.SILU, running=True)
     body = [
-        stats(layer["attn_norm"], base, product=False, layered=True),
-        *linear(layer, "i", d, d, Epilogue.SILU, base),
+        project_i,
+        embed,
+        multiply_i,
+        energy(layer["attn_norm"], base, layered=True),
         Instruction(Opcode.BOUND, address=base + bound.offset, count=d, beats=bound.beats, layered=True),
-        *linear(layer, "f", d, d, Epilogue.GATE, base),
-        *linear(layer, "g", d, d, Epilogue.MLGRU, base),
-        stats(layer["g_norm"], base, product=True, layered=True),
-        *linear(layer, "o", d, d, Epilogue.RESIDUAL, base, product=True, against_g=True),
-        stats(layer["mlp_norm"], base, product=False, layered=True),
-        *linear(layer, "gate_up", 2 * wide, d, Epilogue.GLU, base),
-        *linear(layer, "down", d, wide, Epilogue.RESIDUAL, base, product=True, own_energy=True),
-        Instruction(
-            Opcode.LAYER, address=model.num_hidden_layers, count=d, blocks=1, beats=places.layer_stride
-        ),
+        *linear(layer, base, "f", d, d, Epilogue.GATE, scale=True),
+        *linear(layer, base, "g", d, d, Epilogue.MLGRU, scale=True),
+        *linear(layer, base, "o", d, d, Epilogue.RESIDUAL, running=True),
+        energy(layer["g_norm"], base, layered=True, product=True, against_g=True),
+        *linear(layer, base, "gate_up", 2 * wide, d, Epilogue.GLU, running=True),
+        energy(layer["mlp_norm"], base, layered=True),
+        *linear(layer, base, "down", d, wide, Epilogue.RESIDUAL, running=True, own_energy=True, scale=True),
+        Instruction(Opcode.LAYER, address=model.num_hidden_layers, count=d, beats=places.layer_stride),
     ]
+    head_base = places.head_base
+    project_head, multiply_head = linear(
+        places.head, head_base, "head", model.vocab_size, d, Epilogue.HEAD, running=True
+    )
     head = [
+        project_head,
         Instruction(Opcode.HEAD),
-        stats(places.head["norm"], places.head_base, product=False, layered=False),
-        *linear(places.head, "head", model.vocab_size, d, Epilogue.HEAD, places.head_base, layered=False),
+        multiply_head,
+        energy(places.head["norm"], head_base),
         Instruction(Opcode.END),
     ]
-    program = Program((embed, *body, *head), accelerator.digest())
+    program = Program((*body, *head), accelerator.digest())
     if len(program.instructions) * WORDS > accelerator.program_words:
         raise TritforgeError(
             f"the program has {len(program.instructions) * WORDS} words; the accelerator {accelerator.name}"

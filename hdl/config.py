@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ class AcceleratorConfig:
         Program memory in 16-bit words.
     memory_beats
         Weight beats that the weight memory holds; 0 where it is outside and has no limit.
+    vocabulary
+        Largest vocabulary of a model.
+    streams
+        Texts, or positions of one text, that share every weight beat.
 
     Raises
     ------
@@ -53,6 +57,8 @@ class AcceleratorConfig:
     states: int
     program_words: int
     memory_beats: int = 0
+    vocabulary: int = _MOST
+    streams: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -63,6 +69,8 @@ class AcceleratorConfig:
             "states": (1, 1 << 24),
             "program_words": (WORDS, 1 << 16),
             "memory_beats": (0, 1 << 32),
+            "vocabulary": (1, _MOST),
+            "streams": (1, 16),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -73,13 +81,43 @@ class AcceleratorConfig:
 
     @property
     def activation_words(self) -> int:
-        """Words of the int8 activation memory: five a column block of the widest matrix."""
+        """Words of int8 activations: five a column block of the widest matrix."""
         return TRITS_PER_BYTE * self.layout.column_blocks(max(self.hidden, self.intermediate))
 
     @property
+    def slot_bits(self) -> int:
+        """Address bits of a slot, half of the activation memory; one is read while the other is written."""
+        return (self.activation_words - 1).bit_length()
+
+    @property
+    def activation_depth(self) -> int:
+        """Words of the activation memory: two slots."""
+        return 2 << self.slot_bits
+
+    @property
     def vector_depth(self) -> int:
-        """Elements of the product memory: g * silu(h), or silu(gate) * up."""
+        """Elements of the longest vector."""
         return max(self.hidden, self.intermediate)
+
+    @property
+    def element_bits(self) -> int:
+        """Bits of a number of elements."""
+        return self.vector_depth.bit_length()
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of a number of rows."""
+        return max(2 * self.intermediate, self.hidden, self.vocabulary).bit_length()
+
+    @property
+    def block_bits(self) -> int:
+        """Bits of a number of column blocks."""
+        return self.layout.column_blocks(self.vector_depth).bit_length()
+
+    @property
+    def address_bits(self) -> int:
+        """Bits of the address of a weight beat."""
+        return (self.memory_beats - 1).bit_length() if self.memory_beats else 32
 
     @property
     def beat_bits(self) -> int:
@@ -109,7 +147,8 @@ class AcceleratorConfig:
             raise TritforgeError(
                 f"an accelerator has no field {unknown[0]}; it has {', '.join(sorted(known))}"
             )
-        if missing := sorted(known - set(values) - {"memory_beats"}):
+        optional = {field.name for field in fields(cls) if field.default is not MISSING}
+        if missing := sorted(known - set(values) - optional):
             raise TritforgeError(f"the accelerator lacks the field {missing[0]}")
         if not isinstance(values["layout"], dict):
             raise TritforgeError("the accelerator's layout must be a table with tables and row_block")
@@ -167,7 +206,7 @@ class AcceleratorConfig:
             ("hidden size", model.hidden_size, self.hidden),
             ("intermediate size", model.intermediate_size, self.intermediate),
             ("state elements", states, self.states),
-            ("vocabulary", model.vocab_size, _MOST),
+            ("vocabulary", model.vocab_size, self.vocabulary),
         ]
         if self.memory_beats:
             size = self.layout.beat_bytes

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from amaranth.hdl import unsigned
 from amaranth.lib import data
 
-__all__ = ["COUNT_BITS", "WORDS", "WORD_BITS", "Epilogue", "Instruction", "Opcode"]
+__all__ = ["COUNT_BITS", "LAYOUT", "WORDS", "WORD_BITS", "Epilogue", "Instruction", "Opcode"]
 
 COUNT_BITS = 16
 """Bits of a number of elements, rows or column blocks."""
@@ -18,23 +18,30 @@ WORDS = 8
 
 
 class Opcode(enum.IntEnum):
-    """What an instruction does. Addresses are weight beats, relative to the layer where `layered` is set."""
+    """What an instruction does. Addresses are weight beats, relative to the layer where `layered` is set.
+
+    Instructions start in order and overlap: a matrix product streams while the vector unit, whose part is
+    PROJECT, ENERGY, BOUND and SCALE, prepares the next ones.
+    """
 
     EMBED = 0
-    """x = row of the token; `beats` a row, the first its scale."""
-    STATS = 1
-    """Energy of a vector times norm weights."""
-    PROJECT = 2
-    """Int8 inputs and output scale of a BitLinear: header, then its gain twice."""
-    BOUND = 3
+    """In layer 0 only: x = row of the token, once there is a token; `beats` a row, the first its scale."""
+    PROJECT = 1
+    """Int8 inputs of a BitLinear, from `count` elements times its gain, after its header."""
+    SCALE = 2
+    """A BitLinear's header alone: its inputs and their energy are those of the projection before."""
+    ENERGY = 3
+    """Energy of a vector times norm weights; then the output scale."""
+    BOUND = 4
     """Lower bounds of the forget gate into the buffer of f."""
-    MATMUL = 4
+    MATMUL = 5
     """`count` rows, `blocks` column blocks, into an epilogue."""
-    LAYER = 5
+    LAYER = 6
     """Next layer, `beats` and `count` states on; jump to `blocks` unless it was the last of `address`."""
-    HEAD = 6
+    HEAD = 7
     """Ends the program unless logits are wanted."""
-    END = 7
+    END = 8
+    """Waits until everything has ended; then the program begins again."""
 
 
 class Epilogue(enum.IntEnum):
@@ -45,9 +52,9 @@ class Epilogue(enum.IntEnum):
     GATE = 1
     """f: sigmoid, lower bound, buffered."""
     MLGRU = 2
-    """g: new state h, and g * silu(h) into the product memory."""
+    """g: new state h, and u = g * silu(h)."""
     GLU = 3
-    """gate, up: silu(gate) * up into the product memory."""
+    """gate, up: z = silu(gate) * up."""
     RESIDUAL = 4
     """x += row."""
     HEAD = 5
@@ -59,12 +66,15 @@ class Epilogue(enum.IntEnum):
 LAYOUT = data.StructLayout(
     {
         "opcode": unsigned(4),
-        "epilogue": unsigned(4),
+        "epilogue": unsigned(3),
         "layered": unsigned(1),
+        "running": unsigned(1),
+        "scale": unsigned(1),
         "product": unsigned(1),
         "own_energy": unsigned(1),
         "against_g": unsigned(1),
-        "spare": unsigned(4),
+        "slot": unsigned(1),
+        "spare": unsigned(2),
         "address": unsigned(32),
         "count": unsigned(COUNT_BITS),
         "spare2": unsigned(16),
@@ -72,6 +82,7 @@ LAYOUT = data.StructLayout(
         "beats": unsigned(32),
     }
 )
+"""An instruction's bits; no field but the 32-bit ones crosses a word's border."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +100,21 @@ class Instruction:
     blocks
         Column blocks (LAYER: instruction to jump to).
     beats
-        Weight beats that it reads (PROJECT: of the gain alone; LAYER: of a layer).
+        Weight beats that it reads (EMBED: of a row; LAYER: of a layer).
     layered
         The address counts from the layer's first beat.
+    running
+        PROJECT takes the elements while they are produced, rather than x from its memory.
+    scale
+        PROJECT is the last thing that the output scale needs.
     product
-        Reads the product memory instead of x.
+        ENERGY reads u rather than x.
     own_energy
-        PROJECT takes the energy from the vector itself: no RMSNorm stands before the BitLinear.
+        PROJECT gathers the energy of the elements themselves: no RMSNorm stands before the BitLinear.
     against_g
-        PROJECT measures epsilon against the sum of squares of g.
+        ENERGY: the output scale's epsilon is measured against the sum of squares of g.
+    slot
+        Half of the activation memory that PROJECT writes and MATMUL reads.
     """
 
     opcode: Opcode
@@ -107,9 +124,12 @@ class Instruction:
     beats: int = 0
     epilogue: Epilogue = Epilogue.SILU
     layered: bool = False
+    running: bool = False
+    scale: bool = False
     product: bool = False
     own_energy: bool = False
     against_g: bool = False
+    slot: int = 0
 
     def words(self) -> list[int]:
         """The instruction as 16-bit words.

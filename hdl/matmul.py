@@ -1,15 +1,14 @@
-"""Streams a ternary matrix past the lookup tables, and adds the rows' partial sums."""
+"""Streams ternary matrices past the lookup tables, and adds the rows' partial sums."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
-from ..models.image import Layout
 from ..models.numerics import INT8, SUM
 from .arith import delay
+from .config import AcceleratorConfig
 from .dot import LookupDot, TableFiller
-from .isa import COUNT_BITS
 
 __all__ = ["MatMul"]
 
@@ -18,130 +17,180 @@ _WRITE_BACK = 3
 
 
 class MatMul(wiring.Component):
-    """Ternary matrix times int8 vector.
+    """Ternary matrices times int8 vectors, one product after another without a pause between them.
 
-    Row blocks are outermost, then column blocks, then rows; a beat is one row of one column block. While a
-    column block's rows stream, the next one's tables are filled, so blocks of at least 125 rows stream
-    without a pause. Sums leave during a row block's last column block, one a beat, rows in order. Latency:
-    `latency` cycles from a beat to its sum. Cost: the dot product's, a partial sum memory and its adder.
+    Row blocks are outermost, then column blocks, then rows; a beat is one row of one column block, for all
+    streams. While a column block's rows stream, the next one's tables are filled, also those of the next
+    product's first block. Sums leave during a row block's last column block, one a beat, rows in order.
+    Latency: `latency` cycles from a beat to its sum. Cost: for each stream the dot product's, a partial sum
+    memory and its adder.
 
     Parameters
     ----------
-    layout
-        Tables and rows a row block.
-    words
-        Activation words: five a column block.
+    config
+        The accelerator.
+    tag
+        Shape of what is told to whom the sums belong.
+    behind
+        Cycles for which a sum's consequences last: until then the next product's sums don't come.
 
     Attributes
     ----------
-    start : In(1)
-        Begins a product with the dimensions below, which are held until `done`.
-    rows, blocks : In
-        Rows of the matrix and its column blocks, both at least 1.
-    one_by_one : In(1)
-        Takes a beat of a last column block only after `taken` has acknowledged the sum before.
-    taken : In(1)
-        Acknowledges a sum.
-    hold : In(1)
-        No beat of a last column block is taken while high.
+    start, ready : In(1), Out(1)
+        Begins a product of `rows` rows and `blocks` column blocks, whose inputs are in half `slot` of the
+        activation memory; all are given with `start`, while `ready`.
+    tag : In; sums_tag : Out
+        Comes with `start`; that of the sums.
+    fill_block, fill_slot : Out; fill_ready, fill_certain, fill_void : In
+        The column block whose tables are filled next; it is there; it will not change; it changes now.
+    word_address, words :
+        Read port of all streams' activation memories (`TableFiller`), half `fill_slot`.
     beats : In(stream)
         Weight beats.
-    word_address, word :
-        Read port of the activation memory (`TableFiller`).
-    valid, row, sum : Out
-        A finished row.
-    done : Out(1)
-        High for a cycle, after the last sum.
-    filling : Out(1)
-        No beat is taken because the tables of the next block are not ready.
+    enter, may_enter : Out(1), In(1)
+        The sums of another product begin, if they may; a pulse.
+    open : In(1)
+        A beat whose sums leave can be taken.
+    leaves, odd : Out(1)
+        Such a beat is taken; its row is an odd one.
+    one_by_one, taken : In(1)
+        Each sum waits until the one before was taken.
+    valid, row, sums : Out
+        A finished row, one sum a stream.
+    idle : Out(1)
+        No product is in work.
+    waits_for_inputs, waits_for_tables, waits_for_scale, waits_to_open : Out(1)
+        Why no beat is taken.
     """
 
-    def __init__(self, layout: Layout, words: int) -> None:
-        self._layout = layout
-        self._words = words
-        self._dot = LookupDot(layout.tables)
+    def __init__(self, config: AcceleratorConfig, tag: object, behind: int) -> None:
+        self._config = config
+        self._behind = behind
+        self._tag = tag
+        layout = config.layout
+        self._dots = [LookupDot(layout.tables) for _ in range(config.streams)]
+        words = ArrayLayout(signed(INT8.bits), layout.tables * config.streams)
         super().__init__(
             {
                 "start": In(1),
-                "rows": In(COUNT_BITS),
-                "blocks": In(COUNT_BITS),
+                "ready": Out(1),
+                "rows": In(config.row_bits),
+                "blocks": In(config.block_bits),
+                "slot": In(1),
+                "tag": In(tag),
+                "sums_tag": Out(tag),
+                "fill_block": Out(config.block_bits),
+                "fill_slot": Out(1),
+                "fill_ready": In(1),
+                "fill_certain": In(1),
+                "fill_void": In(1),
+                "word_address": Out(range(config.activation_depth)),
+                "words": In(words),
+                "beats": In(stream.Signature(unsigned(8 * layout.beat_bytes))),
+                "enter": Out(1),
+                "may_enter": In(1),
+                "open": In(1),
+                "leaves": Out(1),
+                "odd": Out(1),
                 "one_by_one": In(1),
                 "taken": In(1),
-                "hold": In(1),
-                "beats": In(stream.Signature(unsigned(8 * layout.beat_bytes))),
-                "word_address": Out(range(words)),
-                "word": In(ArrayLayout(signed(INT8.bits), layout.tables)),
                 "valid": Out(1),
-                "row": Out(COUNT_BITS),
-                "sum": Out(signed(SUM.bits)),
-                "done": Out(1),
-                "filling": Out(1),
+                "row": Out(config.row_bits),
+                "sums": Out(ArrayLayout(signed(SUM.bits), config.streams)),
+                "idle": Out(1),
+                "waits_for_inputs": Out(1),
+                "waits_for_tables": Out(1),
+                "waits_for_scale": Out(1),
+                "waits_to_open": Out(1),
             }
         )
 
     @property
     def latency(self) -> int:
         """Cycles from a beat to its sum."""
-        return self._dot.latency + 1
+        return self._dots[0].latency + 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.dot = dot = self._dot
-        m.submodules.filler = filler = TableFiller(self._layout.tables, self._words)
-        m.submodules.partial = partial = memory.Memory(
-            shape=signed(SUM.bits), depth=self._layout.row_block, init=[]
+        config, layout = self._config, self._config.layout
+        m.submodules.filler = filler = TableFiller(
+            layout.tables * config.streams, config.activation_words
         )
         filled = Signal(2)
 
-        # Filler: walks the same row and column blocks, one bank ahead.
-        fill_rows, fill_block, fill_bank = Signal(COUNT_BITS), Signal(COUNT_BITS), Signal()
-        last_fill = Signal()
+        # A product first fills tables, then streams; the next one may fill while this one streams.
+        rows, blocks = Signal(config.row_bits), Signal(config.block_bits)
+        tag = Signal(self._tag)
+        filling, handed = Signal(), Signal(init=1)
+        hand = Signal()
+        m.d.comb += self.ready.eq(~filling & handed)
+        with m.If(self.start):
+            m.d.sync += [
+                rows.eq(self.rows), blocks.eq(self.blocks), tag.eq(self.tag), self.fill_slot.eq(self.slot),
+                filling.eq(1), handed.eq(0),
+            ]  # fmt: skip
+        with m.If(hand):
+            m.d.sync += handed.eq(1)
+
+        # Filler: walks the product's row and column blocks, one bank ahead of the rows.
+        fill_left, fill_bank, last_fill = Signal(config.row_bits), Signal(), Signal()
         m.d.comb += [
-            last_fill.eq(fill_block + 1 == self.blocks),
-            filler.block.eq(fill_block),
-            self.word_address.eq(filler.word_address),
-            filler.word.eq(self.word),
-            dot.fill_bank.eq(fill_bank),
-            dot.entry.eq(filler.entry),
-            dot.values.eq(filler.values),
-            dot.write.eq(filler.write),
+            last_fill.eq(self.fill_block + 1 == blocks),
+            filler.block.eq(self.fill_block),
+            self.word_address.eq(filler.word_address | (self.fill_slot << config.slot_bits)),
+            filler.word.eq(self.words),
         ]
+        with m.If(self.start):
+            m.d.sync += [fill_left.eq(self.rows), self.fill_block.eq(0)]
+        # A fill that was cut off may still end in the first cycles of the next.
+        cut = Cat(delay(m, filler.start, 2, "started")).any()
         with m.FSM(name="fill"):
-            with m.State("IDLE"):
-                with m.If(self.start):
-                    m.d.sync += [fill_rows.eq(self.rows), fill_block.eq(0)]
-                    m.next = "WAIT"
             with m.State("WAIT"):
-                with m.If(~filled.bit_select(fill_bank, 1)):
+                with m.If(filling & ~filled.bit_select(fill_bank, 1) & self.fill_ready):
                     m.d.comb += filler.start.eq(1)
                     m.next = "FILL"
             with m.State("FILL"):
-                with m.If(filler.done):
-                    m.d.sync += [filled.bit_select(fill_bank, 1).eq(1), fill_bank.eq(~fill_bank)]
-                    m.d.sync += fill_block.eq(Mux(last_fill, 0, fill_block + 1))
+                with m.If(self.fill_void):
                     m.next = "WAIT"
+                with m.Elif(filler.done & ~cut):
+                    m.next = "FILLED"
+            with m.State("FILLED"):
+                with m.If(self.fill_void):
+                    m.next = "WAIT"
+                with m.Elif(self.fill_certain):
+                    m.d.sync += [
+                        filled.bit_select(fill_bank, 1).eq(1),
+                        fill_bank.eq(~fill_bank),
+                        self.fill_block.eq(Mux(last_fill, 0, self.fill_block + 1)),
+                    ]
                     with m.If(last_fill):
-                        m.d.sync += fill_rows.eq(fill_rows - self._layout.row_block)
-                        with m.If(fill_rows <= self._layout.row_block):
-                            m.next = "IDLE"
+                        m.d.sync += fill_left.eq(fill_left - layout.row_block)
+                        with m.If(fill_left <= layout.row_block):
+                            m.d.sync += filling.eq(0)
+                    m.next = "WAIT"
 
         # Rows: one beat each.
-        row_base, block, row, left, bank = (
-            Signal(COUNT_BITS),
-            Signal(COUNT_BITS),
-            Signal(range(self._layout.row_block)),
-            Signal(COUNT_BITS),
+        streaming, entered = Signal(), Signal()
+        block, row, left, bank = (
+            Signal(config.block_bits),
+            Signal(range(layout.row_block)),
+            Signal(config.row_bits),
             Signal(),
         )
-        last_block, last_row, last_rows, take, waiting = Signal(), Signal(), Signal(), Signal(), Signal()
-        drain = Signal(range(self.latency + 2))
+        row_blocks = Signal(config.block_bits)
+        first_block, last_block, last_row, last_rows = Signal(), Signal(), Signal(), Signal()
+        take, waiting, settled, ends = Signal(), Signal(), Signal(), Signal()
+        next_tag = Signal(self._tag)
         m.d.comb += [
-            last_block.eq(block + 1 == self.blocks),
-            last_row.eq((row + 1 == left) | (row == self._layout.row_block - 1)),
-            last_rows.eq(left <= self._layout.row_block),
-            dot.codes.eq(self.beats.payload),
-            dot.bank.eq(bank),
+            first_block.eq(block == 0),
+            last_block.eq(block + 1 == row_blocks),
+            last_row.eq((row + 1 == left) | (row == layout.row_block - 1)),
+            last_rows.eq(left <= layout.row_block),
             take.eq(self.beats.valid & self.beats.ready),
+            ends.eq(take & last_row & last_block & last_rows),
+            self.leaves.eq(take & last_block),
+            self.odd.eq(row[0]),
+            hand.eq(~handed & (~streaming | ends)),
         ]
         # A partial sum is written 3 cycles after its beat has read the one before: so long, a row must not
         # come again, which matters to blocks of one or two rows whose tables have all been filled while beats
@@ -151,69 +200,98 @@ class MatMul(wiring.Component):
             m.d.sync += unsettled.eq(_WRITE_BACK - 1)
         with m.Elif((unsettled != 0) & (take | (row == 0))):
             m.d.sync += unsettled.eq(unsettled - 1)
-        with m.If(self.one_by_one & take & last_block):
+        with m.If(self.one_by_one & self.leaves):
             m.d.sync += waiting.eq(1)
         with m.Elif(self.taken):
             m.d.sync += waiting.eq(0)
-        with m.FSM(name="rows"):
-            with m.State("IDLE"):
-                with m.If(self.start):
-                    m.d.sync += [row_base.eq(0), block.eq(0), row.eq(0), left.eq(self.rows), waiting.eq(0)]
-                    m.next = "STREAM"
-            with m.State("STREAM"):
-                m.d.comb += [
-                    self.filling.eq(~filled.bit_select(bank, 1)),
-                    self.beats.ready.eq(
-                        filled.bit_select(bank, 1)
-                        & ~waiting
-                        & ~(last_block & self.hold)
-                        & ~((row == 0) & (unsettled != 0))
-                    ),
+        m.d.comb += [
+            self.waits_for_tables.eq(streaming & ~filled.bit_select(bank, 1)),
+            self.waits_for_inputs.eq(self.waits_for_tables & filling & ~self.fill_ready),
+            self.waits_for_scale.eq(streaming & last_block & ~entered),
+            self.waits_to_open.eq(streaming & last_block & entered & ~self.open),
+            self.beats.ready.eq(
+                streaming
+                & filled.bit_select(bank, 1)
+                & ~waiting
+                & (~last_block | (entered & self.open))
+                & ~((row == 0) & (unsettled != 0))
+            ),
+        ]
+        with m.If(take):
+            m.d.sync += row.eq(row + 1)
+            with m.If(last_row):
+                m.d.sync += [
+                    row.eq(0),
+                    filled.bit_select(bank, 1).eq(0),
+                    bank.eq(~bank),
+                    block.eq(block + 1),
                 ]
-                with m.If(take):
-                    m.d.sync += row.eq(row + 1)
-                    with m.If(last_row):
-                        m.d.sync += [
-                            row.eq(0),
-                            filled.bit_select(bank, 1).eq(0),
-                            bank.eq(~bank),
-                            block.eq(block + 1),
-                        ]
-                        with m.If(last_block):
-                            m.d.sync += [
-                                block.eq(0),
-                                row_base.eq(row_base + self._layout.row_block),
-                                left.eq(left - self._layout.row_block),
-                            ]
-                            with m.If(last_rows):
-                                m.d.sync += drain.eq(self.latency + 1)
-                                m.next = "DRAIN"
-            with m.State("DRAIN"):
-                m.d.sync += drain.eq(drain - 1)
-                with m.If((drain == 0) & ~waiting):
-                    m.d.comb += self.done.eq(1)
-                    m.next = "IDLE"
+                with m.If(last_block):
+                    m.d.sync += [
+                        block.eq(0),
+                        left.eq(left - layout.row_block),
+                    ]
+        with m.If(ends):
+            m.d.sync += [streaming.eq(0), entered.eq(0)]
+        with m.If(hand):
+            m.d.sync += [
+                streaming.eq(1), left.eq(rows), row_blocks.eq(blocks), next_tag.eq(tag),
+            ]  # fmt: skip
 
-        # The partial sum memory is read a cycle before the dot product's total arrives.
+        # The sums of the next product come when those of the one before have had their consequences.
+        wait = Signal(range(self.latency + self._behind + 1))
+        m.d.comb += [
+            settled.eq(wait == 0),
+            self.enter.eq(streaming & ~entered & settled & self.may_enter),
+            self.idle.eq(self.ready & ~streaming & settled),
+        ]
+        with m.If(ends):
+            m.d.sync += wait.eq(self.latency + self._behind)
+        with m.Elif(~settled & ~waiting):
+            m.d.sync += wait.eq(wait - 1)
+        with m.If(self.enter):
+            m.d.sync += [entered.eq(1), self.sums_tag.eq(next_tag)]
+
+        # Partial sum memories are read a cycle before the dot products' totals arrive.
         row_bits = len(row)
-        stages = delay(m, Cat(take, row, block == 0, last_block, row_base), dot.latency, "stage")
-        read, write = partial.read_port(), partial.write_port()
-        m.d.comb += read.addr.eq(stages[-2][1 : 1 + row_bits])
-        valid, at, first, final, base = (
+        depth = self._dots[0].latency
+        stages = delay(m, Cat(take, row, first_block, last_block), depth, "stage")
+        valid, at, first, final = (
             stages[-1][0],
             stages[-1][1 : 1 + row_bits],
             stages[-1][1 + row_bits],
             stages[-1][2 + row_bits],
-            stages[-1][3 + row_bits :],
         )
-        before = Signal(signed(SUM.bits))
-        m.d.comb += before.eq(Mux(first, 0, read.data))
+        writing, written = Signal(), Signal(row_bits)
         m.d.sync += [
-            self.sum.eq((Cat(C(1, 1), before).as_signed() + Cat(dot.carry, dot.total).as_signed()) >> 1),
             self.valid.eq(valid & final),
-            self.row.eq(base + at),
-            write.en.eq(valid & ~final),
-            write.addr.eq(at),
+            writing.eq(valid & ~final),
+            written.eq(at),
         ]
-        m.d.comb += write.data.eq(self.sum)
+        # Rows leave in order.
+        with m.If(self.enter):
+            m.d.sync += self.row.eq(0)
+        with m.Elif(self.valid):
+            m.d.sync += self.row.eq(self.row + 1)
+        for k, dot in enumerate(self._dots):
+            m.submodules[f"dot{k}"] = dot
+            partial = memory.Memory(shape=signed(SUM.bits), depth=layout.row_block, init=[])
+            m.submodules[f"partial{k}"] = partial
+            read, write = partial.read_port(), partial.write_port()
+            before, total = Signal(signed(SUM.bits)), Signal(signed(SUM.bits))
+            m.d.comb += [
+                dot.codes.eq(self.beats.payload),
+                dot.bank.eq(bank),
+                dot.fill_bank.eq(fill_bank),
+                dot.entry.eq(filler.entry),
+                dot.write.eq(filler.write),
+                *(dot.values[t].eq(filler.values[k * layout.tables + t]) for t in range(layout.tables)),
+                read.addr.eq(stages[-2][1 : 1 + row_bits]),
+                before.eq(Mux(first, 0, read.data)),
+                write.en.eq(writing),
+                write.addr.eq(written),
+                write.data.eq(total),
+                self.sums[k].eq(total),
+            ]
+            m.d.sync += total.eq((Cat(C(1, 1), before).as_signed() + Cat(dot.carry, dot.total).as_signed()) >> 1)
         return m

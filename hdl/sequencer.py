@@ -1,11 +1,12 @@
 """Runs a model's program once for each token."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-from .isa import COUNT_BITS, LAYOUT, WORD_BITS, WORDS, Opcode
+from .config import AcceleratorConfig
+from .isa import LAYOUT, WORD_BITS, WORDS, Opcode
 
 __all__ = ["REQUEST", "Sequencer"]
 
@@ -14,116 +15,129 @@ REQUEST = StructLayout({"address": unsigned(32), "count": unsigned(32)})
 
 
 class Sequencer(wiring.Component):
-    """Fetches instructions, asks for their weight beats, starts their unit and waits until it has ended.
+    """Fetches instructions, asks for their weight beats, and starts their unit as soon as it can take one.
 
-    Latency: 11 cycles an instruction beside its unit's, 12 for PROJECT, and up to 17 more for EMBED's product
-    of token and row size. Cost: the program memory, a 128-bit instruction register, two 32-bit adders.
+    Units run on while the next instructions are fetched. At the program's end it begins again, and waits
+    for the next token where it is needed first. Latency: 11 cycles an instruction, and up to 17 more for
+    EMBED's product of token and row size. Cost: the program memory, an instruction register, two adders of
+    the width of an address.
 
     Parameters
     ----------
-    program_words
-        Size of the program memory in 16-bit words.
-    states
-        Elements of state.
+    config
+        The accelerator.
 
     Attributes
     ----------
     program_write, program_address, program_word : In
         Write port of the program memory.
-    start, token, logits : In
-        Begins the program for a token; `logits` high runs the head.
+    start : In(1)
+        A token is there; not before `done` of the one before. The first start begins the program.
+    token, logits : In
+        The token, and whether the head is to run; held until `done`.
     done : Out(1)
         A pulse at the program's end.
-    request : Out(stream)
-        Weight beats wanted.
+    matrix_request, vector_request : Out(stream)
+        Weight beats wanted, of matrices and of vectors.
     instruction : Out
-        The instruction being executed.
-    dispatch : Out(1)
-        A pulse: its unit begins.
-    finished : In(1)
-        A pulse: its unit has ended.
-    state_base : Out
-        First state element of the layer.
-    layer : Out
-        Current layer.
+        The instruction to be started.
+    embed, vector, matrix : Out(1)
+        Pulses: its unit begins.
+    embed_ready, vector_ready, matrix_ready : In(1)
+        The unit can take `instruction`.
+    drained : In(1)
+        Nothing is in work.
+    state_base, layer : Out
+        First state element of the layer; the layer.
     running : Out(1)
         Between `start` and `done`.
     """
 
-    def __init__(self, program_words: int, states: int) -> None:
-        self._program_words = program_words
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self._config = config
         super().__init__(
             {
                 "program_write": In(1),
-                "program_address": In(range(program_words)),
+                "program_address": In(range(config.program_words)),
                 "program_word": In(WORD_BITS),
                 "start": In(1),
-                "token": In(COUNT_BITS),
+                "token": In(config.vocabulary.bit_length()),
                 "logits": In(1),
                 "done": Out(1),
-                "request": Out(stream.Signature(REQUEST)),
+                "matrix_request": Out(stream.Signature(REQUEST)),
+                "vector_request": Out(stream.Signature(REQUEST)),
                 "instruction": Out(LAYOUT),
-                "dispatch": Out(1),
-                "finished": In(1),
-                "state_base": Out(range(states)),
-                "layer": Out(COUNT_BITS),
+                "embed": Out(1),
+                "vector": Out(1),
+                "matrix": Out(1),
+                "embed_ready": In(1),
+                "vector_ready": In(1),
+                "matrix_ready": In(1),
+                "drained": In(1),
+                "state_base": Out(range(config.states)),
+                "layer": Out(config.states.bit_length()),
                 "running": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        config = self._config
         m.submodules.program = program = memory.Memory(
-            shape=unsigned(WORD_BITS), depth=self._program_words, init=[]
+            shape=unsigned(WORD_BITS), depth=config.program_words, init=[]
         )
         write, read = program.write_port(), program.read_port()
-        at = Signal(range(self._program_words))
+        at = Signal(range(config.program_words))
         word = Signal(range(WORDS + 1))
-        instruction = Signal(LAYOUT)
-        base = Signal(32)
-        address = Signal(32)
-        factor = Signal(COUNT_BITS)
-        stride = Signal(32)
-        again = Signal()
+        words = Signal(LAYOUT)
+        base, address, stride = (
+            Signal(config.address_bits, name=name) for name in ("base", "address", "stride")
+        )
+        factor = Signal(config.vocabulary.bit_length())
+        instruction = self.instruction
+        opcode = instruction.opcode
         m.d.comb += [
             write.en.eq(self.program_write),
             write.addr.eq(self.program_address),
             write.data.eq(self.program_word),
             read.addr.eq(at),
-            self.instruction.eq(instruction),
-            self.request.payload.address.eq(address),
-            # A projection's header stands before its gain.
-            self.request.payload.count.eq(instruction.beats + again),
+            instruction.eq(words),
         ]
-        opcode = instruction.opcode
-        with m.FSM() as fsm:
-            m.d.comb += self.running.eq(~fsm.ongoing("IDLE"))
+        for request in (self.matrix_request, self.vector_request):
+            m.d.comb += [
+                request.payload.address.eq(address),
+                request.payload.count.eq(instruction.beats[: config.address_bits]),
+            ]
+        for k in range(WORDS):  # a word comes a cycle after its address
+            with m.If(word == k + 1):
+                m.d.sync += words.as_value()[WORD_BITS * k : WORD_BITS * (k + 1)].eq(read.data)
+
+        is_matrix = opcode == Opcode.MATMUL
+        is_embed = opcode == Opcode.EMBED
+        going = Signal()
+        with m.If(self.start):
+            m.d.sync += going.eq(1)
+        m.d.comb += self.running.eq(going)
+
+        with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [at.eq(0), base.eq(0), self.layer.eq(0), self.state_base.eq(0), word.eq(0)]
                 with m.If(self.start):
                     m.next = "FETCH"
-            with m.State("FETCH"):  # a word comes a cycle after its address; the last one in ends up on top
+            with m.State("FETCH"):
                 m.d.sync += [at.eq(at + 1), word.eq(word + 1)]
-                with m.If(word != 0):
-                    m.d.sync += instruction.eq(
-                        (instruction.as_value() >> WORD_BITS) | (read.data << (WORD_BITS * (WORDS - 1)))
-                    )
                 with m.If(word == WORDS):
                     m.d.sync += [word.eq(0), at.eq(at)]
                     m.next = "DECODE"
             with m.State("DECODE"):
-                m.d.sync += [
-                    address.eq(instruction.address),
-                    again.eq(opcode == Opcode.PROJECT),
-                    factor.eq(self.token),
-                    stride.eq(instruction.beats),
-                ]
+                m.d.sync += [stride.eq(instruction.beats), address.eq(instruction.address)]
                 with m.If(instruction.layered):
                     m.d.sync += address.eq(instruction.address + base)
-                m.next = "REQUEST"
+                m.next = "START"
                 with m.Switch(opcode):
                     with m.Case(Opcode.EMBED):
-                        m.next = "ROW"
+                        m.next = "TOKEN"
+                        with m.If(self.layer != 0):
+                            m.next = "FETCH"
                     with m.Case(Opcode.LAYER):
                         m.d.sync += [
                             base.eq(base + instruction.beats),
@@ -136,27 +150,35 @@ class Sequencer(wiring.Component):
                     with m.Case(Opcode.HEAD):
                         m.next = "FETCH"
                         with m.If(~self.logits):
-                            m.d.comb += self.done.eq(1)
-                            m.next = "IDLE"
+                            m.next = "END"
                     with m.Case(Opcode.END):
-                        m.d.comb += self.done.eq(1)
-                        m.next = "IDLE"
+                        m.next = "END"
+            with m.State("TOKEN"):
+                m.d.sync += factor.eq(self.token)
+                with m.If(going):
+                    m.next = "ROW"
             with m.State("ROW"):  # address += token * beats, shift and add
                 with m.If(factor[0]):
                     m.d.sync += address.eq(address + stride)
                 m.d.sync += [factor.eq(factor >> 1), stride.eq(stride << 1)]
                 with m.If(factor == 0):
-                    m.next = "REQUEST"
-            with m.State("REQUEST"):
-                m.d.comb += self.request.valid.eq(1)
-                with m.If(self.request.ready):
-                    m.d.sync += again.eq(0)
-                    with m.If(again):
-                        m.d.sync += address.eq(address + 1)
-                    with m.Else():
-                        m.d.comb += self.dispatch.eq(1)
-                        m.next = "WAIT"
-            with m.State("WAIT"):
-                with m.If(self.finished):
+                    m.next = "START"
+            with m.State("START"):
+                ready = Mux(is_matrix, self.matrix_ready, Mux(is_embed, self.embed_ready, self.vector_ready))
+                m.d.comb += [
+                    self.matrix_request.valid.eq(ready & is_matrix),
+                    self.vector_request.valid.eq(ready & ~is_matrix),
+                ]
+                with m.If(Mux(is_matrix, self.matrix_request.ready, self.vector_request.ready) & ready):
+                    m.d.comb += [
+                        self.matrix.eq(is_matrix),
+                        self.embed.eq(is_embed),
+                        self.vector.eq(~is_matrix & ~is_embed),
+                    ]
+                    m.next = "FETCH"
+            with m.State("END"):
+                with m.If(self.drained):
+                    m.d.comb += self.done.eq(1)
+                    m.d.sync += [going.eq(0), at.eq(0), base.eq(0), self.layer.eq(0), self.state_base.eq(0)]
                     m.next = "FETCH"
         return m

@@ -1,6 +1,6 @@
-"""Vector memory that knows how wide its widest element is."""
+"""Vector memory."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,9 +10,9 @@ __all__ = ["VectorStore"]
 
 
 class VectorStore(wiring.Component):
-    """Memory of VECTOR elements, with `numerics.magnitude_or` of what was written since `clear`.
+    """Memory of VECTOR elements.
 
-    Latency: 1 cycle from address to element. Cost: 32 bits an element, 31 flip-flops.
+    Latency: 1 cycle from address to element. Cost: 32 bits an element.
 
     Parameters
     ----------
@@ -25,11 +25,9 @@ class VectorStore(wiring.Component):
         Read port.
     write, write_address, write_element : In
         Write port.
-    clear : In(1)
-        Forgets the magnitude.
-    magnitude : Out
-        OR of the elements' bits, negative ones inverted.
     """
+
+    latency = 1
 
     def __init__(self, depth: int) -> None:
         self._depth = depth
@@ -40,8 +38,6 @@ class VectorStore(wiring.Component):
                 "write": In(1),
                 "write_address": In(range(depth)),
                 "write_element": In(signed(VECTOR.bits)),
-                "clear": In(1),
-                "magnitude": Out(VECTOR.bits - 1),
             }
         )
 
@@ -56,10 +52,4 @@ class VectorStore(wiring.Component):
             write.data.eq(self.write_element),
             write.en.eq(self.write),
         ]
-        size = Signal(VECTOR.bits - 1)
-        m.d.comb += size.eq(self.write_element[:-1] ^ self.write_element[-1].replicate(VECTOR.bits - 1))
-        with m.If(self.clear):
-            m.d.sync += self.magnitude.eq(0)
-        with m.Elif(self.write):
-            m.d.sync += self.magnitude.eq(self.magnitude | size)
         return m

@@ -32,9 +32,9 @@ class Unpacker(wiring.Component):
         Begins a vector of `count` elements, int8 if `bytes` is high, else int16; the one before must have
         ended.
     take_header : In(1)
-        The next beat's first 64 bits become `header`; held until `header_taken`. Not during a vector.
+        Takes the next beat as a header; held until `header_taken`. Not during a vector.
     header, header_taken : Out
-        The last header; high in the cycle in which one is taken.
+        A header, 64 bits, in the cycle in which it is taken.
     idle : Out(1)
         All elements of the vector have left.
 
@@ -82,14 +82,13 @@ class Unpacker(wiring.Component):
                 self.take_header | ((left == 0) & (wanted != 0)) | ((left == 1) & step & (wanted > 1))
             ),
             self.header_taken.eq(self.take_header & self.beats.valid),
+            self.header.eq(self.beats.payload),
         ]
         with m.If(step):
             m.d.sync += [held.eq(held >> 16), left.eq(left - 1), wanted.eq(wanted - 1)]
             with m.If(narrow):
                 m.d.sync += held.eq(held >> 8)
-        with m.If(self.header_taken):
-            m.d.sync += self.header.eq(self.beats.payload)
-        with m.Elif(self.beats.valid & self.beats.ready):
+        with m.If(self.beats.valid & self.beats.ready & ~self.take_header):
             m.d.sync += [held.eq(self.beats.payload), left.eq(lanes // 2)]
             with m.If(narrow):
                 m.d.sync += left.eq(lanes)

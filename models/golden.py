@@ -15,24 +15,27 @@ from numpy.typing import NDArray
 
 from .numerics import (
     ACT,
+    LEVEL_SHIFT,
     NOISE,
     VECTOR,
     Ints,
     Saturations,
+    align,
     epsilon_term,
     glu,
     gumbel_noise,
     inverse_root_scale,
     lower_bound_gate,
-    magnitude_or,
     mlgru,
     multiply_scale,
-    norm_shift,
     normalise,
     product,
     quantise,
     reciprocal,
     rescale,
+    running_levels,
+    running_peak,
+    running_squares,
     sigmoid,
     silu,
     squares,
@@ -111,18 +114,18 @@ class GoldenModel:
         for layer in range(self.config.num_hidden_layers):
             x = self._block(layer, x, state, trace)
         head = self._block_of(-1)
-        shift = norm_shift(magnitude_or(x))
-        sums, mantissa, exponent = self._bitlinear(head.linear, x, shift, self._energy(head.norm, x, shift))
+        levels = running_levels(x)
+        sums, mantissa, exponent = self._bitlinear(head.linear, x, levels, self._energy(head.norm, x, levels))
         trace(None, "head", sums)
         return Logits(sums.astype(np.int32), mantissa, exponent), state
 
     def _block(self, layer: int, x: Ints, state: Ints, trace: Trace) -> Ints:
         block, sat = self._block_of(layer), self.saturations
-        shift = norm_shift(magnitude_or(x))
-        energy = self._energy(block.attn_norm, x, shift)
-        i = silu(self._linear(block.i, x, shift, energy, ACT))
-        f = lower_bound_gate(sigmoid(self._linear(block.f, x, shift, energy, ACT)), block.bound)
-        g = self._linear(block.g, x, shift, energy, ACT)
+        levels = running_levels(x)
+        energy = self._energy(block.attn_norm, x, levels)
+        i = silu(self._linear(block.i, x, levels, energy, ACT))
+        f = lower_bound_gate(sigmoid(self._linear(block.f, x, levels, energy, ACT)), block.bound)
+        g = self._linear(block.g, x, levels, energy, ACT)
         h = np.empty_like(i)
         for t in range(len(h)):
             state[layer] = h[t] = mlgru(i[t], f[t], state[layer], sat)
@@ -130,43 +133,42 @@ class GoldenModel:
         for unit, values in (("i", i), ("f", f), ("g", g), ("h", h), ("u", u)):
             trace(layer, unit, values)
 
-        shift = norm_shift(magnitude_or(u))
-        o = self._linear(block.o, u, shift, self._energy(block.g_norm, u, shift), VECTOR, squares(g))
+        levels = running_levels(u)
+        o = self._linear(block.o, u, levels, self._energy(block.g_norm, u, levels), VECTOR, squares(g))
         x = sat.clamp(x + o, VECTOR)
         trace(layer, "o", x)
 
-        shift = norm_shift(magnitude_or(x))
-        gate_up = self._linear(block.gate_up, x, shift, self._energy(block.mlp_norm, x, shift), ACT)
+        levels = running_levels(x)
+        gate_up = self._linear(block.gate_up, x, levels, self._energy(block.mlp_norm, x, levels), ACT)
         z = glu(silu(gate_up[:, 0::2]), gate_up[:, 1::2])
         trace(layer, "z", z)
 
-        shift = norm_shift(magnitude_or(z))
-        x = sat.clamp(
-            x + self._linear(block.down, z, shift, squares(normalise(z, shift[:, None])), VECTOR), VECTOR
-        )
+        levels = running_levels(z)
+        energy = running_squares(normalise(z, levels), levels)
+        x = sat.clamp(x + self._linear(block.down, z, levels, energy, VECTOR), VECTOR)
         trace(layer, "down", x)
         return x
 
     @staticmethod
-    def _energy(norm: Norm, x: Ints, shift: Ints) -> Ints:
-        return squares(product(normalise(x, shift[:, None]), norm.weights))
+    def _energy(norm: Norm, x: Ints, levels: Ints) -> Ints:
+        return squares(product(normalise(x, levels[:, -1:]), norm.weights))
 
     def _linear(
-        self, linear: BitLinear, x: Ints, shift: Ints, energy: Ints, fmt: Any, against: Any = 1
+        self, linear: BitLinear, x: Ints, levels: Ints, energy: Ints, fmt: Any, against: Any = 1
     ) -> Ints:
-        sums, mantissa, exponent = self._bitlinear(linear, x, shift, energy, against)
+        sums, mantissa, exponent = self._bitlinear(linear, x, levels, energy, against)
         return rescale(sums, mantissa[:, None], exponent[:, None], fmt, self.saturations)
 
     def _bitlinear(
-        self, linear: BitLinear, x: Ints, shift: Ints, energy: Ints, against: Any = 1
+        self, linear: BitLinear, x: Ints, levels: Ints, energy: Ints, against: Any = 1
     ) -> tuple[Ints, Ints, Ints]:
-        products = product(normalise(x, shift[:, None]), linear.gain)
-        peak = np.max(np.abs(products), axis=-1)
+        products = product(normalise(x, levels), linear.gain)
+        peak = running_peak(products, levels)
         factor, move = reciprocal(peak)
-        q = quantise(products, factor[:, None], move[:, None])
+        q = quantise(align(products, levels), factor[:, None], move[:, None])
         # float32 is exact here: |sum| <= 128 * columns < 2**24.
         sums = (q.astype(np.float32) @ self._float(linear).T).astype(np.int64)
-        energy = energy + epsilon_term(*linear.epsilon, shift, against)
+        energy = energy + epsilon_term(*linear.epsilon, LEVEL_SHIFT * levels[:, -1], against)
         return sums, *inverse_root_scale(linear.constant, peak, energy)
 
     def _block_of(self, layer: int) -> Any:

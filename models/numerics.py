@@ -12,7 +12,7 @@ ACT       16   11       pre-activations i, f, g, gate, up; silu(i), silu(h); the
 VECTOR    32   22       residual stream x; the products g*silu(h) and silu(gate)*up (exact in it)
 GATE      15   15       unsigned: sigmoid, forget gate, lower bound
 WEIGHT    16   a vector norm weights, signed, one power of two a vector (`quantise_vector`)
-NORMAL    16            a VECTOR shifted right until the largest of its elements fits (`normalise`)
+NORMAL    16            a VECTOR shifted right by 4 bits a level until it fits (`running_levels`)
 INT8      8             quantised activations of a BitLinear, -128 to 127
 SUM       24            sums of a row, ternary weights times INT8
 SCALE     15 + 8        mantissa in [2**14, 2**15) times 2**exponent (`to_scale`)
@@ -23,6 +23,7 @@ NOISE     11   7        unsigned: Gumbel noise plus a constant
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -36,6 +37,8 @@ __all__ = [
     "EXPONENT_BITS",
     "GATE",
     "INT8",
+    "LEVEL_MAX",
+    "LEVEL_SHIFT",
     "MIX_ROUNDS",
     "MIX_SHIFTS",
     "MIX_STEP",
@@ -44,7 +47,6 @@ __all__ = [
     "RESCALE_LEFT",
     "SCALE",
     "SEGMENT_BITS",
-    "SHIFT_MAX",
     "SQUARES_BITS",
     "SUM",
     "VECTOR",
@@ -52,25 +54,27 @@ __all__ = [
     "Fixed",
     "Ints",
     "Saturations",
+    "align",
     "epsilon_term",
     "glu",
     "gumbel_noise",
     "gumbel_table",
     "inverse_root_scale",
     "lower_bound_gate",
-    "magnitude_or",
     "mix",
     "mlgru",
     "multiply_scale",
     "noise_of",
     "noise_seed",
-    "norm_shift",
     "normalise",
     "product",
     "quantise",
     "quantise_vector",
     "reciprocal",
     "rescale",
+    "running_levels",
+    "running_peak",
+    "running_squares",
     "scale_value",
     "sigmoid",
     "sigmoid_table",
@@ -121,8 +125,10 @@ EMBEDDING_BITS = 8
 """Bits of an embedding entry, signed, with one SCALE a row."""
 SQUARES_BITS = 46
 """Bits of a sum of squares: 2**30 for each of up to 2**16 elements."""
-SHIFT_MAX = 16
-"""Largest shift of `normalise`: VECTOR to NORMAL."""
+LEVEL_SHIFT = 4
+"""Bits by which a level shifts a VECTOR right."""
+LEVEL_MAX = 4
+"""Highest level: VECTOR to NORMAL takes a shift of up to 16."""
 RESCALE_LEFT = 8
 """Largest shift to the left of `rescale`."""
 
@@ -218,21 +224,52 @@ def quantise_vector(values: NDArray[Any], bits: int = WEIGHT.bits) -> tuple[Ints
 # RMSNorm and the int8 quantiser of a BitLinear
 
 
-def magnitude_or(vectors: Ints) -> Ints:
-    """OR over the last axis of the elements' bits, negative ones inverted: as wide as the widest."""
+def running_levels(vectors: Ints) -> Ints:
+    """Level of each element, 0 to 4: the lowest at which it and all before it fit NORMAL.
+
+    An element can thus be normalised as soon as it is known. The last axis runs over elements.
+    """
     vectors = np.asarray(vectors, dtype=np.int64)
-    return np.asarray(np.bitwise_or.reduce(vectors ^ (vectors >> 63), axis=-1))
+    _, bits = np.frexp((vectors ^ (vectors >> 63)).astype(np.float64))
+    levels = np.maximum(-(-(bits.astype(np.int64) - (NORMAL.bits - 1)) // LEVEL_SHIFT), 0)
+    return np.maximum.accumulate(levels, axis=-1)
 
 
-def norm_shift(magnitude: Any) -> Ints:
-    """Right shift that brings a VECTOR with this `magnitude_or` into NORMAL: 0 to 16."""
-    _, bits = np.frexp(np.asarray(magnitude, dtype=np.float64))
-    return np.maximum(bits.astype(np.int64) - (NORMAL.bits - 1), 0)
+def normalise(vectors: Ints, level: Any) -> Ints:
+    """VECTOR elements shifted right (towards minus infinity) by 4 bits a level: NORMAL."""
+    return np.asarray(vectors, dtype=np.int64) >> (LEVEL_SHIFT * np.asarray(level, dtype=np.int64))
 
 
-def normalise(vectors: Ints, shift: Any) -> Ints:
-    """VECTOR elements shifted right (towards minus infinity) by `shift`: NORMAL."""
-    return np.asarray(vectors, dtype=np.int64) >> np.asarray(shift, dtype=np.int64)
+def align(products: Ints, levels: Ints) -> Ints:
+    """Bring `products`, each taken at its level, to the last and highest level."""
+    return normalise(products, levels[..., -1:] - levels)
+
+
+def running_peak(products: Ints, levels: Ints) -> Ints:
+    """Largest |product| at the highest level; loses 4 bits whenever the level rises."""
+    sizes = np.abs(products)
+
+    def rise(peak: Ints, level: int) -> Ints:
+        return np.maximum(peak >> LEVEL_SHIFT, np.max(np.where(levels == level, sizes, 0), axis=-1))
+
+    return _by_level(levels, rise)
+
+
+def running_squares(normal: Ints, levels: Ints) -> Ints:
+    """Sum of squares at the highest level; loses 8 bits whenever the level rises."""
+
+    def rise(energy: Ints, level: int) -> Ints:
+        return (energy >> 2 * LEVEL_SHIFT) + np.sum(np.where(levels == level, normal * normal, 0), axis=-1)
+
+    return _by_level(levels, rise)
+
+
+def _by_level(levels: Ints, rise: Callable[[Ints, int], Ints]) -> Ints:
+    """What has been gathered at the last level, each level's elements after those of the levels below."""
+    gathered = np.zeros(levels.shape[:-1], dtype=np.int64)
+    for level in range(LEVEL_MAX + 1):
+        gathered = np.where(levels[..., -1] >= level, rise(gathered, level), gathered)
+    return gathered
 
 
 def product(normal: Ints, weights: Ints) -> Ints:

@@ -13,7 +13,7 @@ import numpy as np
 from amaranth.lib.data import Const
 from numpy.typing import ArrayLike, NDArray
 
-from ..hdl.accelerator import SETTINGS, STATUS, Accelerator
+from ..hdl.accelerator import CAUSES, SETTINGS, STATUS, Accelerator
 from ..hdl.compiler import compile_program
 from ..hdl.conductor import RESULT, STOPS
 from ..hdl.config import AcceleratorConfig
@@ -81,6 +81,7 @@ def _library(path: Path) -> ctypes.CDLL:
         ("accept", None, [pointer]),
         ("result", u64, [pointer]),
         ("cycles", u64, [pointer]),
+        ("causes", None, [pointer, data]),
         ("saturations", u64, [pointer]),
         ("pending", u64, [pointer]),
         ("status", u64, [pointer]),
@@ -252,6 +253,13 @@ class RtlEngine:
         cycles = self.accelerator.layout.lanes * self.cycles
         return trit_count(self.config) * self.timing.generated_tokens / cycles if cycles else 0.0
 
+    @property
+    def causes(self) -> dict[str, int]:
+        """What the cycles of tokens went for, by `CAUSES`, since the engine was made."""
+        found = np.zeros(16, np.uint64)
+        self._library.tritforge_causes(self._handle, found.ctypes.data)
+        return {name: int(cycles) for name, cycles in zip(CAUSES, found, strict=False)}
+
     def trace(self, on: bool) -> None:
         """Record every element that leaves a unit, for `take_events`."""
         self._library.tritforge_trace(self._handle, int(on))
@@ -350,16 +358,16 @@ class RtlEngine:
         status: Any = Const(STATUS, int(self._library.tritforge_status(self._handle)))
         names = {
             "waits_for_request": "the sequencer waits for the memory to take its request",
-            "waits_for_beats": "the datapath waits for weight beats from the memory",
-            "waits_for_tables": "the matrix unit waits for its tables to be filled",
-            "waits_for_scale": "the matrix unit waits for its output scale",
+            "waits_for_beats": "the matrix unit waits for weight beats from the memory",
+            "waits_for_vector_beats": "the vector unit waits for weight beats from the memory",
             "waits_for_raw": "the head waits for the host to take a raw logit",
             "waits_for_result": "the conductor waits for the host to take a result",
         }
         waits = [text for name, text in names.items() if getattr(status, name)]
         opcode = int(status.opcode)
         what = Opcode(opcode).name if opcode in list(Opcode) else f"opcode {opcode}"
-        return f"in {what}, {'; '.join(waits) or 'no unit says what it waits for'}"
+        cause = CAUSES[int(status.cause)]
+        return f"before {what}, for {cause}: {'; '.join(waits) or 'no unit says what it waits for'}"
 
     def _result(self) -> Any:
         return Const(RESULT, int(self._library.tritforge_result(self._handle)))

@@ -19,9 +19,13 @@ namespace {
 
 constexpr uint32_t PROBE_LANES = sizeof(Vmodel::probe) / 8;
 
+// Field `cause` of the status, and what a cycle may have gone for.
+#define CAUSE_OF(status) (((status) >> 5) & 15)
+constexpr uint32_t CAUSES = 16;
+
 enum Stop { WAITS = 0, RESULT = 1, STUCK = 2, OUT_OF_RANGE = 3 };
 
-// An element that left a unit; lane PROBE_LANES: the request of an instruction for weight beats.
+// An element that left a unit.
 struct Event {
     uint64_t cycle;
     uint64_t probe;
@@ -34,12 +38,18 @@ struct Runner {
     Vmodel top{&context};
     const uint8_t *memory = nullptr;
     uint64_t beats = 0, beat_bytes = 0;
-    std::deque<std::pair<uint64_t, uint64_t>> requests;  // address, beats left
+    // Runs of beats wanted by one of the two read channels: address, beats left.
+    struct Channel {
+        std::deque<std::pair<uint64_t, uint64_t>> runs;
+        uint64_t pending = 0;
+        bool request = false, beat = false;
+    } matrix, vectors;
     std::deque<uint32_t> tokens;
     std::vector<uint64_t> raw;
     std::vector<Event> events;
     uint64_t result = 0;
     uint64_t cycle = 0;
+    uint64_t causes[CAUSES] = {};
     uint64_t patience = 1000000;
     uint32_t stall_rate = 0;  // of 2^32: how often memory has no beat
     uint32_t random = 1;
@@ -65,16 +75,20 @@ struct Runner {
 
     // What is handed over at the coming edge; a result is only seen.
     struct Handover {
-        bool request, beat, token, result, raw;
+        bool token, result, raw;
     } handover{};
 
     void sample() {
-        handover.request = top.PORT(request, valid) && top.PORT(request, ready);
-        handover.beat = top.PORT(beats, valid) && top.PORT(beats, ready);
+        matrix.request = top.PORT(request, valid) && top.PORT(request, ready);
+        matrix.beat = top.PORT(beats, valid) && top.PORT(beats, ready);
+        vectors.request = top.PORT(vector_request, valid) && top.PORT(vector_request, ready);
+        vectors.beat = top.PORT(vector_beats, valid) && top.PORT(vector_beats, ready);
         handover.token = top.PORT(tokens, valid) && top.PORT(tokens, ready);
         handover.result = top.PORT(results, valid);
         handover.raw = top.PORT(raw, valid) && top.PORT(raw, ready);
-        if (handover.request) pending = top.PORT(request, payload);
+        if (matrix.request) matrix.pending = top.PORT(request, payload);
+        if (vectors.request) vectors.pending = top.PORT(vector_request, payload);
+        causes[CAUSE_OF(top.status)] += !top.idle;
         if (handover.result) result = top.PORT(results, payload);
         if (handover.raw) raw.push_back(top.PORT(raw, payload));
         if (trace) {
@@ -85,33 +99,47 @@ struct Runner {
         }
     }
 
-    uint64_t pending = 0;
+    uint64_t pending = 0;  // the request that was out of range
 
     void step() {
         const bool stalled = stall_rate && next_random() < stall_rate;
-        top.PORT(request, ready) = requests.size() < 4;
-        top.PORT(beats, valid) = !requests.empty() && !stalled;
+        // One port: a vector's beat goes before a matrix's. Its ready depends on registers alone, and is known by now.
+        const bool vector = !vectors.runs.empty() && !stalled;
+        top.PORT(request, ready) = matrix.runs.size() < 4;
+        top.PORT(vector_request, ready) = vectors.runs.size() < 4;
+        top.PORT(vector_beats, valid) = vector;
+        top.PORT(beats, valid) = !matrix.runs.empty() && !stalled && !(vector && top.PORT(vector_beats, ready));
         top.PORT(tokens, valid) = !tokens.empty();
         if (!tokens.empty()) top.PORT(tokens, payload) = tokens.front();
         clock();
-        progress = handover.request || handover.beat || handover.token || handover.result || handover.raw;
-        if (handover.beat) {
-            auto &now = requests.front();
+        progress = matrix.request || matrix.beat || vectors.request || vectors.beat || handover.token || handover.result ||
+                   handover.raw;
+        if (serve(matrix)) copy(matrix, &top.PORT(beats, payload));
+        if (serve(vectors)) copy(vectors, &top.PORT(vector_beats, payload));
+        if (handover.token) tokens.pop_front();
+    }
+
+    // Moves a channel on; whether another beat is at its front now.
+    bool serve(Channel &channel) {
+        if (channel.beat) {
+            auto &now = channel.runs.front();
             now.first++;
-            if (--now.second == 0) requests.pop_front();
+            if (--now.second == 0) channel.runs.pop_front();
         }
-        if (handover.request) {
-            const uint64_t address = pending & 0xffffffffu, count = pending >> 32;
+        if (channel.request) {
+            const uint64_t address = channel.pending & 0xffffffffu, count = channel.pending >> 32;
             if (count == 0 || address + count > beats) {
                 stop = OUT_OF_RANGE;
-                return;
+                pending = channel.pending;
+                return false;
             }
-            requests.emplace_back(address, count);
-            if (trace) events.push_back({cycle, pending, PROBE_LANES, top.layer});
+            channel.runs.emplace_back(address, count);
         }
-        if ((handover.beat || handover.request) && !requests.empty())
-            std::memcpy(&top.PORT(beats, payload), memory + requests.front().first * beat_bytes, beat_bytes);
-        if (handover.token) tokens.pop_front();
+        return (channel.beat || channel.request) && !channel.runs.empty();
+    }
+
+    template <typename Port> void copy(const Channel &channel, Port *port) {
+        std::memcpy(port, memory + channel.runs.front().first * beat_bytes, beat_bytes);
     }
 };
 
@@ -135,7 +163,8 @@ EXPORT void tritforge_free(void *handle) { delete static_cast<Runner *>(handle);
 
 EXPORT void tritforge_reset(void *handle) {
     auto &runner = *static_cast<Runner *>(handle);
-    runner.requests.clear();
+    runner.matrix.runs.clear();
+    runner.vectors.runs.clear();
     runner.tokens.clear();
     runner.raw.clear();
     runner.top.rst = 1;
@@ -224,6 +253,9 @@ EXPORT int tritforge_run(void *handle) {
 
 EXPORT uint64_t tritforge_result(void *handle) { return static_cast<Runner *>(handle)->result; }
 EXPORT uint64_t tritforge_cycles(void *handle) { return static_cast<Runner *>(handle)->top.cycles; }
+EXPORT void tritforge_causes(void *handle, uint64_t *out) {
+    std::memcpy(out, static_cast<Runner *>(handle)->causes, sizeof(uint64_t) * CAUSES);
+}
 EXPORT uint64_t tritforge_saturations(void *handle) { return static_cast<Runner *>(handle)->top.saturations; }
 EXPORT uint64_t tritforge_pending(void *handle) { return static_cast<Runner *>(handle)->pending; }
 

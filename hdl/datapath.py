@@ -1,0 +1,371 @@
+"""Everything that one stream has for itself: its vectors, its state, its part of each row."""
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.data import ArrayLayout, StructLayout
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from ..models.numerics import (
+    ACT,
+    EXPONENT_BITS,
+    GATE,
+    INT8,
+    LEVEL_SHIFT,
+    RESCALE_LEFT,
+    SCALE,
+    SUM,
+    VECTOR,
+    WEIGHT,
+)
+from .config import AcceleratorConfig
+from .epilogue import Epilogue
+from .head import RAW, Head
+from .inputs import InputQuantiser
+from .isa import COUNT_BITS
+from .isa import Epilogue as Mode
+from .measure import Measure
+from .rescale import SHIFT_BITS, Rescaler
+from .scalars import InverseRootScale, ScaleProduct
+from .store import VectorStore
+from .streams import HEADER_BITS
+
+__all__ = ["HEADER", "PROBE", "PROBES", "SAMPLING", "VECTOR_PASS", "Datapath"]
+
+PROBES = ("x", "product", "h", "i", "f", "g")
+"""Units whose elements `PROBE` shows: new x, new products, new states, buffered i and f, g."""
+
+PROBE = ArrayLayout(
+    StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(VECTOR.bits)}),
+    len(PROBES),
+)
+"""Every element that leaves a unit, for comparison with the golden model; unused, it costs nothing."""
+
+HEADER = StructLayout(
+    {
+        "mantissa": unsigned(SCALE.bits),
+        "spare": 1,
+        "exponent": signed(EXPONENT_BITS),
+        "epsilon_exponent": signed(EXPONENT_BITS),
+        "epsilon": unsigned(SCALE.bits),
+        "spare2": HEADER_BITS - 2 * SCALE.bits - 2 * EXPONENT_BITS - 1,
+    }
+)
+"""What stands before a BitLinear's gain, and, with its first two numbers alone, before an embedding's row."""
+
+SAMPLING = StructLayout(
+    {
+        "sample": unsigned(1),
+        "emit_raw": unsigned(1),
+        "temperature_mantissa": unsigned(SCALE.bits),
+        "temperature_exponent": signed(EXPONENT_BITS),
+        "seed": unsigned(32),
+    }
+)
+"""How the head chooses."""
+
+VECTOR_PASS = StructLayout(
+    {
+        "clear": 1,
+        "projecting": 1,
+        "own_energy": 1,
+        "product": 1,
+        "against_g": 1,
+        "running": 1,
+        "reading": 1,
+        "valid": 1,
+        "measured": 1,
+        "bound_write": 1,
+    }
+)
+"""What `VectorControl` says to all streams."""
+
+
+class Datapath(wiring.Component):
+    """One stream: vector unit, output scale, epilogues, head, and all their memories.
+
+    What is common to all streams (which row, which element, which weight) comes from outside; what depends on
+    the stream's numbers is here. Latency: `behind` cycles from a sum to the last thing that it causes.
+
+    Parameters
+    ----------
+    config
+        The accelerator.
+
+    Attributes
+    ----------
+    vector_pass, address, weight, bound_row : In
+        From `VectorControl` and `WeightBuffer`.
+    project, project_count, project_slot : In
+        A projection begins (`InputQuantiser`).
+    blocks, complete, certain, void, current_slot : Out
+        See `InputQuantiser`.
+    produced : Out(1)
+        A new element of x, u or z, which a running projection takes.
+    word_address, word : In, Out
+        Read port of the activation memory.
+    header, embedding_header : In
+        Of the projection before the scale; of the embedding's row, with `embed`.
+    scale_start : In(1), scale_done : Out(1)
+        Computes the output scale of the BitLinear whose header, peak and energy are here.
+    mantissa, exponent : Out
+        The latest output scale.
+    enter, embed : In(1)
+        From the next cycle on a product's sums, or an embedding's elements, use the scale of now.
+    mode, first, state_base : In
+        Of the rows that pass (`Epilogue`).
+    sum_valid, row, sum : In
+        From `MatMul`.
+    embedding_valid, embedding_row, embedding : In
+        Elements of an embedding's row, while `mode` is EMBED.
+    sampling, position, head_start : In
+        For the head.
+    raw : Out(stream), taken : Out(1), token : Out
+        See `Head`.
+    busy, state_address, state_write, state_write_value : In; state_value : Out
+        The state memory, see `Epilogue`.
+    saturations : Out
+        Values clamped, to be counted in this cycle.
+    probe : Out
+        `PROBE`.
+    """
+
+    behind = Rescaler.latency + Epilogue.latency + 2
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self._config = config
+        super().__init__(
+            {
+                "vector_pass": In(VECTOR_PASS),
+                "address": In(config.element_bits),
+                "weight": In(signed(WEIGHT.bits)),
+                "bound_row": In(config.element_bits),
+                "project": In(1),
+                "project_count": In(config.element_bits),
+                "project_slot": In(1),
+                "blocks": Out(config.block_bits),
+                "complete": Out(1),
+                "certain": Out(1),
+                "void": Out(1),
+                "current_slot": Out(1),
+                "produced": Out(1),
+                "word_address": In(range(config.activation_depth)),
+                "word": Out(unsigned(INT8.bits * config.layout.tables)),
+                "header": In(HEADER),
+                "embedding_header": In(HEADER),
+                "scale_start": In(1),
+                "scale_done": Out(1),
+                "mantissa": Out(SCALE.bits),
+                "exponent": Out(signed(EXPONENT_BITS)),
+                "enter": In(1),
+                "embed": In(1),
+                "mode": In(Mode),
+                "first": In(1),
+                "state_base": In(range(config.states)),
+                "sum_valid": In(1),
+                "row": In(config.row_bits),
+                "sum": In(signed(SUM.bits)),
+                "embedding_valid": In(1),
+                "embedding_row": In(config.element_bits),
+                "embedding": In(signed(INT8.bits)),
+                "sampling": In(SAMPLING),
+                "position": In(32),
+                "head_start": In(1),
+                "raw": Out(stream.Signature(RAW)),
+                "taken": Out(1),
+                "token": Out(COUNT_BITS),
+                "busy": In(1),
+                "state_address": In(range(config.states)),
+                "state_write": In(1),
+                "state_write_value": In(signed(ACT.bits)),
+                "state_value": Out(signed(ACT.bits)),
+                "saturations": Out(3),
+                "probe": Out(PROBE),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self._config
+        m.submodules.x = x = VectorStore(config.hidden)
+        m.submodules.u = u = VectorStore(config.hidden)
+        m.submodules.measure = measure = Measure()
+        m.submodules.inputs = inputs = InputQuantiser(
+            config.vector_depth, config.layout.tables, config.activation_words
+        )
+        m.submodules.scale = scale = InverseRootScale()
+        m.submodules.tempered = tempered = ScaleProduct()
+        m.submodules.rescaler = rescaler = Rescaler()
+        m.submodules.epilogue = epilogue = Epilogue(config.hidden, config.states)
+        m.submodules.head = head = Head()
+        self._vector_unit(m, x, u, measure, inputs, epilogue)
+        self._output_scale(m, measure, scale, tempered, rescaler)
+        self._rows(m, rescaler, epilogue, head, x)
+
+        m.d.comb += [
+            u.write.eq(epilogue.product_write & (self.mode == Mode.MLGRU)),
+            u.write_address.eq(epilogue.product_row),
+            u.write_element.eq(epilogue.product),
+            x.write.eq(epilogue.x_write),
+            x.write_address.eq(epilogue.x_row),
+            x.write_element.eq(epilogue.x_value),
+        ]
+        # While a pass reads vectors, no epilogue adds to x.
+        m.d.comb += [
+            x.read_address.eq(Mux(self.vector_pass.reading, self.address, rescaler.early_row)),
+            u.read_address.eq(self.address),
+            epilogue.x_element.eq(x.element),
+            self.saturations.eq(epilogue.saturations + head.saturations),
+        ]
+        leaving = {
+            "x": (x.write, epilogue.x_row, epilogue.x_value),
+            "product": (epilogue.product_write, epilogue.product_row, epilogue.product),
+            "h": (epilogue.h_write, epilogue.h_row, epilogue.h_value),
+            "i": (epilogue.i_write, epilogue.i_row, epilogue.i_value),
+            "f": (epilogue.f_write, epilogue.f_row, epilogue.f_value),
+            "g": (epilogue.g_write, epilogue.g_row, epilogue.g_value),
+        }
+        for probe, unit in zip(self.probe, PROBES, strict=True):
+            valid, row, value = leaving[unit]
+            m.d.comb += [
+                probe.valid.eq(valid), probe.mode.eq(self.mode), probe.row.eq(row), probe.value.eq(value),
+            ]  # fmt: skip
+        return m
+
+    def _vector_unit(
+        self,
+        m: Module,
+        x: VectorStore,
+        u: VectorStore,
+        measure: Measure,
+        inputs: InputQuantiser,
+        epilogue: Epilogue,
+    ) -> None:
+        """Elements meet their weights, and become int8."""
+        config, now = self._config, self.vector_pass
+        m.submodules.activations = activations = memory.Memory(
+            shape=unsigned(INT8.bits * config.layout.tables), depth=config.activation_depth, init=[]
+        )
+        read, write = activations.read_port(), activations.write_port(granularity=INT8.bits)
+        stored = Mux(now.product, u.element, x.element)
+        made = Mux(epilogue.product_write, epilogue.product, epilogue.x_value)
+        m.d.comb += [
+            self.produced.eq(epilogue.x_write | epilogue.product_write),
+            measure.clear.eq(now.clear),
+            measure.projecting.eq(now.projecting),
+            measure.own_energy.eq(now.own_energy),
+            measure.valid.eq(Mux(now.running, self.produced, now.valid)),
+            measure.element.eq(Mux(now.running, made, stored)),
+            measure.weight.eq(self.weight),
+            measure.side_clear.eq(self.enter),
+            measure.side_valid.eq(epilogue.g_write),
+            measure.side.eq(epilogue.g_value),
+            inputs.clear.eq(self.project),
+            inputs.count.eq(self.project_count),
+            inputs.slot.eq(self.project_slot),
+            inputs.measured.eq(now.measured),
+            write.addr.eq(inputs.q_word | (inputs.current_slot << config.slot_bits)),
+            write.data.eq(inputs.q.replicate(config.layout.tables)),
+            write.en.eq(inputs.q_write << inputs.q_lane),
+            read.addr.eq(self.word_address),
+            self.word.eq(read.data),
+        ]
+        for name in ("product_valid", "product", "settled", "changed", "rise", "level", "peak"):
+            m.d.comb += getattr(inputs, name).eq(getattr(measure, name))
+        for name in ("blocks", "complete", "certain", "void", "current_slot"):
+            m.d.comb += getattr(self, name).eq(getattr(inputs, name))
+
+    def _output_scale(
+        self,
+        m: Module,
+        measure: Measure,
+        scale: InverseRootScale,
+        tempered: ScaleProduct,
+        rescaler: Rescaler,
+    ) -> None:
+        """One number a product, computed beside it; held for the rows that have entered."""
+        header, sampling = self.header, self.sampling
+        m.d.comb += [
+            scale.start.eq(self.scale_start),
+            scale.energy.eq(measure.energy),
+            scale.peak.eq(measure.peak),
+            scale.against.eq(Mux(self.vector_pass.against_g, measure.side_energy, 1)),
+            scale.norm_shift.eq(measure.level * LEVEL_SHIFT),
+            scale.constant.eq(header.mantissa),
+            scale.constant_exponent.eq(header.exponent),
+            scale.epsilon_exponent.eq(header.epsilon_exponent),
+            scale.epsilon.eq(header.epsilon),
+            tempered.start.eq(scale.done),
+            tempered.a_mantissa.eq(scale.mantissa),
+            tempered.a_exponent.eq(scale.exponent),
+            tempered.b_mantissa.eq(sampling.temperature_mantissa),
+            tempered.b_exponent.eq(sampling.temperature_exponent),
+            self.scale_done.eq(tempered.done),
+            self.mantissa.eq(scale.mantissa),
+            self.exponent.eq(scale.exponent),
+        ]
+        sampled = sampling.sample & (self.mode == Mode.HEAD)
+        wide = (self.mode == Mode.RESIDUAL) | (self.mode == Mode.HEAD) | self.embed
+        exponent = Signal(signed(EXPONENT_BITS + 2))
+        shift = Signal(signed(EXPONENT_BITS + 3))
+        m.d.comb += exponent.eq(
+            Mux(self.embed, self.embedding_header.exponent, Mux(sampled, tempered.exponent, scale.exponent))
+        )
+        with m.If(self.enter | self.embed):
+            m.d.sync += [
+                shift.eq(RESCALE_LEFT - exponent - Mux(wide, VECTOR.fraction, ACT.fraction)),
+                rescaler.mantissa.eq(
+                    Mux(
+                        self.embed,
+                        self.embedding_header.mantissa,
+                        Mux(sampled, tempered.mantissa, scale.mantissa),
+                    )
+                ),
+                rescaler.wide.eq(wide),
+            ]
+        limit = (1 << SHIFT_BITS) - 1
+        m.d.comb += rescaler.shift.eq(Mux(shift < 0, 0, Mux(shift > limit, limit, shift[:SHIFT_BITS])))
+
+    def _rows(
+        self, m: Module, rescaler: Rescaler, epilogue: Epilogue, head: Head, x: VectorStore
+    ) -> None:
+        """Sums and embeddings become outputs, and go where the mode says."""
+        embedding = self.mode == Mode.EMBED
+        in_head = self.mode == Mode.HEAD
+        now = self.vector_pass
+        connect(m, flipped(self.raw), head.raw)
+        m.d.comb += [
+            rescaler.valid.eq(Mux(embedding, self.embedding_valid, self.sum_valid)),
+            rescaler.sum.eq(Mux(embedding, self.embedding, self.sum)),
+            rescaler.row.eq(Mux(embedding, self.embedding_row, self.row)),
+            epilogue.mode.eq(self.mode),
+            epilogue.first.eq(self.first),
+            epilogue.state_base.eq(self.state_base),
+            epilogue.early_row.eq(rescaler.early_row),
+            epilogue.valid.eq(rescaler.out_valid),
+            epilogue.row.eq(rescaler.out_row),
+            epilogue.value.eq(rescaler.value),
+            epilogue.clamped.eq(rescaler.clamped),
+            epilogue.bound_write.eq(now.bound_write),
+            epilogue.bound_row.eq(self.bound_row),
+            epilogue.bound.eq(self.weight),
+            epilogue.busy.eq(self.busy),
+            epilogue.state_address.eq(self.state_address),
+            epilogue.state_write.eq(self.state_write),
+            epilogue.state_write_value.eq(self.state_write_value),
+            self.state_value.eq(epilogue.state_value),
+            head.start.eq(self.head_start),
+            head.active.eq(in_head),
+            head.sample.eq(self.sampling.sample),
+            head.emit_raw.eq(self.sampling.emit_raw),
+            head.seed.eq(self.sampling.seed),
+            head.position.eq(self.position),
+            head.sum_valid.eq(self.sum_valid),
+            head.sum_row.eq(self.row),
+            head.sum.eq(self.sum),
+            head.valid.eq(rescaler.out_valid),
+            head.row.eq(rescaler.out_row),
+            head.value.eq(rescaler.value),
+            head.clamped.eq(rescaler.clamped),
+            self.taken.eq(head.taken),
+            self.token.eq(head.token),
+        ]

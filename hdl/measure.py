@@ -1,0 +1,161 @@
+"""Products of a vector's elements and norm weights, with their peak or their energy."""
+
+from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..models.numerics import LEVEL_MAX, LEVEL_SHIFT, NORMAL, SQUARES_BITS, VECTOR, WEIGHT
+from .arith import delay
+from .scalars import PEAK_BITS
+
+__all__ = ["LEVEL_BITS", "Measure", "level_of", "shift_levels"]
+
+LEVEL_BITS = 3
+
+
+def level_of(element: Value) -> Value:
+    """Level at which a VECTOR `element` alone fits NORMAL."""
+    size = element[:-1] ^ element[-1].replicate(VECTOR.bits - 1)
+    level: Value = Mux(size[NORMAL.bits - 1 :].any(), 1, 0)
+    for k in range(1, LEVEL_MAX):
+        level = Mux(size[NORMAL.bits - 1 + LEVEL_SHIFT * k :].any(), k + 1, level)
+    return level
+
+
+def shift_levels(value: Value, levels: Value, bits: int = LEVEL_SHIFT) -> Value:
+    """`value` shifted right by `bits` a level."""
+    choices = [value >> bits * k for k in range(LEVEL_MAX + 1)]
+    return Array(choices)[levels]
+
+
+class Measure(wiring.Component):
+    """Normalises elements as they come, multiplies them by weights, and keeps peak and energy.
+
+    With `projecting` high: products for the quantiser (`numerics.running_levels`, `product`), their
+    `running_peak`, and with `own_energy` the elements' `running_squares`. Low: the energy alone, `squares` of
+    the products, at the level that the last projection has reached. An element a cycle. Latency: `latency`
+    cycles from an element to peak and energy, 3 to its product. Cost: two 16 x 16 bit multipliers, a 46-bit
+    adder.
+
+    Attributes
+    ----------
+    clear : In(1)
+        Begins a pass with the settings below, which are held while it lasts.
+    projecting, own_energy : In
+        See above.
+    valid, element : In
+        An element.
+    weight : In
+        Its weight, in the cycle after it.
+    product_valid, product : Out
+        A product of a projection, 3 cycles behind its element.
+    settled : Out(1)
+        One more product is in the peak; a cycle after `product_valid`.
+    changed : Out(1)
+        With `settled`: the peak, or its level, is another from the next cycle on; always at the first.
+    rise : Out
+        With `settled`: levels gained at this element.
+    level, peak, energy : Out
+        Level of peak and energy; largest |product|; sum of squares.
+    side_clear, side_valid, side : In; side_energy : Out
+        Sum of the squares of other values (g), which share the multiplier: they must not come during a pass
+        that needs it. Follows 2 cycles behind.
+    """
+
+    latency = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "clear": In(1),
+                "projecting": In(1),
+                "own_energy": In(1),
+                "valid": In(1),
+                "element": In(signed(VECTOR.bits)),
+                "weight": In(signed(WEIGHT.bits)),
+                "product_valid": Out(1),
+                "product": Out(signed(NORMAL.bits)),
+                "settled": Out(1),
+                "changed": Out(1),
+                "rise": Out(LEVEL_BITS),
+                "level": Out(LEVEL_BITS),
+                "peak": Out(PEAK_BITS),
+                "energy": Out(SQUARES_BITS),
+                "side_clear": In(1),
+                "side_valid": In(1),
+                "side": In(signed(NORMAL.bits)),
+                "side_energy": Out(SQUARES_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        valid = delay(m, self.valid, 4, "valid")
+
+        # Cycle 0: the element raises the level; 1: it is shifted, the weight is here; 2: they are multiplied.
+        newest = Signal(LEVEL_BITS)
+        needed = Signal(LEVEL_BITS)
+        rise = Signal(LEVEL_BITS)
+        m.d.comb += needed.eq(level_of(self.element))
+        higher = self.projecting & (needed > newest)
+        with m.If(self.clear):
+            with m.If(self.projecting):
+                m.d.sync += newest.eq(0)
+        with m.Elif(self.valid & higher):
+            m.d.sync += newest.eq(needed)
+        m.d.sync += rise.eq(Mux(higher, needed - newest, 0))
+        rises = delay(m, rise, 3, "rise")
+
+        element = Signal(signed(VECTOR.bits))
+        weight = Signal(signed(WEIGHT.bits))
+        normal, normal3, product = (
+            Signal(signed(NORMAL.bits), name=name) for name in ("normal", "normal3", "product")
+        )
+        m.d.sync += [
+            element.eq(self.element),
+            normal.eq(shift_levels(element, newest)),
+            weight.eq(self.weight),
+            normal3.eq(normal),
+            product.eq((normal * weight) >> (WEIGHT.bits - 1)),
+        ]
+        m.d.comb += [self.product.eq(product), self.product_valid.eq(valid[3] & self.projecting)]
+
+        # Cycle 3: the product's size; 4: it meets the peak.
+        size = Signal(PEAK_BITS)
+        m.d.sync += size.eq(Mux(product[-1], -product, product))
+        first = Signal()
+        before = Signal(PEAK_BITS)
+        larger = Signal()
+        m.d.comb += [
+            before.eq(shift_levels(self.peak, rises[3])),
+            larger.eq(size > before),
+            self.rise.eq(rises[3]),
+            self.settled.eq(valid[4] & self.projecting),
+            self.changed.eq(self.settled & (larger | (rises[3] != 0) | first)),
+        ]
+        with m.If(self.clear):
+            with m.If(self.projecting):
+                m.d.sync += [self.peak.eq(0), self.level.eq(0), first.eq(1)]
+        with m.Elif(self.settled):
+            m.d.sync += [
+                self.peak.eq(Mux(larger, size, before)),
+                self.level.eq(self.level + rises[3]),
+                first.eq(0),
+            ]
+
+        operand = Signal(signed(NORMAL.bits))
+        square = Signal(2 * NORMAL.bits - 1)
+        side_square = delay(m, self.side_valid, 1, "side_square")[-1]
+        m.d.comb += operand.eq(Mux(self.side_valid, self.side, Mux(self.projecting, normal3, product)))
+        m.d.sync += square.eq(operand * operand)
+        with m.If(self.side_clear):
+            m.d.sync += self.side_energy.eq(0)
+        with m.Elif(side_square):
+            m.d.sync += self.side_energy.eq(self.side_energy + square)
+        gathering = ~self.projecting | self.own_energy
+        with m.If(self.clear):
+            with m.If(gathering):
+                m.d.sync += self.energy.eq(0)
+        with m.Elif(valid[4] & gathering):
+            m.d.sync += self.energy.eq(shift_levels(self.energy, rises[3], 2 * LEVEL_SHIFT) + square)
+        return m

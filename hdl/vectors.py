@@ -1,0 +1,160 @@
+"""Runs the vector unit's instructions, for all streams at once."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import AcceleratorConfig
+from .isa import LAYOUT, Opcode
+from .measure import Measure
+
+__all__ = ["VectorControl"]
+
+
+class VectorControl(wiring.Component):
+    """Walks over vectors beside their weights: PROJECT, SCALE, ENERGY and BOUND.
+
+    A running projection takes elements when the epilogues, or the embedding, produce them; else the elements
+    are read from a vector memory, one a cycle as long as there are weights. Latency: 1 cycle to begin, 1 for
+    a header, `Measure.latency` + 1 behind the last element. Cost: a counter, a state machine.
+
+    Parameters
+    ----------
+    config
+        The accelerator.
+
+    Attributes
+    ----------
+    start : In(1), instruction : In
+        Begins; `instruction` needs to hold only in this cycle.
+    idle : Out(1)
+        Nothing is in work.
+    scanning : In(1)
+        With `start`: a running projection finds its elements in x's memory.
+    take_header, unpack, count : Out; header_taken : In
+        To `Unpacker`: the header, then the instruction's `count` weights are wanted.
+    available : In; reserve, pop : Out
+        To `WeightBuffer`.
+    running : Out(1)
+        Elements that are produced are taken; the producer reserves their weights.
+    produced : In(1)
+        An element is here.
+    reading : Out(1)
+        A vector memory is read.
+    address, valid : Out
+        Element read from a vector memory; `valid` tells, a cycle later, that it is here.
+    clear : Out(1)
+        A pass of `Measure` begins.
+    projecting, own_energy, product, against_g : Out
+        The instruction's, held.
+    bound_write : Out(1), bound_row : Out
+        The weight taken is the lower bound of this row.
+    measured : Out(1)
+        The last projection's elements have all been measured.
+    scale : Out(1)
+        A pulse: peak and energy of a projection are complete.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self._count_bits = config.element_bits
+        super().__init__(
+            {
+                "start": In(1),
+                "instruction": In(LAYOUT),
+                "scanning": In(1),
+                "idle": Out(1),
+                "take_header": Out(1),
+                "header_taken": In(1),
+                "unpack": Out(1),
+                "count": Out(self._count_bits),
+                "available": In(1),
+                "reserve": Out(1),
+                "pop": Out(1),
+                "running": Out(1),
+                "reading": Out(1),
+                "produced": In(1),
+                "address": Out(self._count_bits),
+                "valid": Out(1),
+                "clear": Out(1),
+                "projecting": Out(1),
+                "own_energy": Out(1),
+                "product": Out(1),
+                "against_g": Out(1),
+                "bound_write": Out(1),
+                "bound_row": Out(self._count_bits),
+                "measured": Out(1, init=1),
+                "scale": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        opcode = Signal(Opcode)
+        left, element = Signal(self._count_bits), Signal(self._count_bits)
+        scale, run, read = Signal(), Signal(), Signal()
+        flush = Signal(range(Measure.latency + 1))
+        m.d.comb += [
+            self.address.eq(element),
+            self.count.eq(left),
+            self.projecting.eq(opcode == Opcode.PROJECT),
+            self.pop.eq(Mux(run, self.produced & self.running, read)),
+            self.valid.eq(read & (opcode != Opcode.BOUND)),
+        ]
+        m.d.sync += read.eq(self.reserve)
+        with m.FSM() as fsm:
+            m.d.comb += self.idle.eq(fsm.ongoing("IDLE"))
+            with m.State("IDLE"):
+                now = self.instruction
+                m.d.sync += [
+                    opcode.eq(now.opcode),
+                    left.eq(now.count),
+                    run.eq((now.opcode == Opcode.PROJECT) & now.running & ~self.scanning),
+                    scale.eq(now.scale | (now.opcode != Opcode.PROJECT) & (now.opcode != Opcode.BOUND)),
+                ]
+                with m.If(self.start):
+                    m.d.sync += [
+                        self.own_energy.eq(now.own_energy),
+                        self.product.eq(now.product),
+                    ]
+                    with m.If(now.opcode != Opcode.BOUND):
+                        m.d.sync += self.against_g.eq(now.against_g)
+                    m.next = "BEGIN"
+                    with m.If((now.opcode == Opcode.PROJECT) | (now.opcode == Opcode.SCALE)):
+                        m.next = "HEADER"
+                    with m.If(now.opcode == Opcode.PROJECT):
+                        m.d.sync += self.measured.eq(0)
+            with m.State("HEADER"):
+                m.d.comb += self.take_header.eq(1)
+                with m.If(self.header_taken):
+                    m.next = "BEGIN"
+            with m.State("BEGIN"):
+                m.d.sync += [element.eq(0), self.bound_row.eq(0), flush.eq(Measure.latency)]
+                m.next = "PASS"
+                with m.If(opcode == Opcode.SCALE):
+                    m.next = "END"
+                with m.Else():
+                    m.d.comb += [self.unpack.eq(1), self.clear.eq(opcode != Opcode.BOUND)]
+            with m.State("PASS"):
+                m.d.comb += [
+                    self.running.eq(run),
+                    self.reading.eq(~run),
+                    self.reserve.eq(~run & self.available),
+                ]
+                with m.If(Mux(run, self.produced, self.reserve)):
+                    m.d.sync += [element.eq(element + 1), left.eq(left - 1)]
+                    with m.If(left == 1):
+                        m.next = "FLUSH"
+            with m.State("FLUSH"):
+                m.d.sync += flush.eq(flush - 1)
+                with m.If(flush == 0):
+                    m.next = "END"
+            with m.State("END"):
+                m.d.comb += self.scale.eq(scale)
+                with m.If(self.projecting):
+                    m.d.sync += self.measured.eq(1)
+                m.next = "IDLE"
+
+        m.d.sync += self.bound_write.eq(read & (opcode == Opcode.BOUND))
+        with m.If(self.bound_write):
+            m.d.sync += self.bound_row.eq(self.bound_row + 1)
+        return m

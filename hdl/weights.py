@@ -1,0 +1,76 @@
+"""Buffer of vector weights between the weight memory and the vector unit."""
+
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ..models.numerics import WEIGHT
+
+__all__ = ["WeightBuffer"]
+
+
+class WeightBuffer(wiring.Component):
+    """FIFO whose weights are promised before they are taken.
+
+    Rows of a matrix product are long on their way through dot product, rescaler and epilogue, and can't wait
+    where they meet their weight. So a weight is reserved when a row begins, and taken when it arrives.
+    Latency: 1 cycle from `pop` to `weight`. Cost: 16 bits a weight, three pointers.
+
+    Parameters
+    ----------
+    depth
+        Number of weights; a power of two is taken.
+
+    Attributes
+    ----------
+    weights : In(stream)
+        Weights from the memory.
+    available : Out(1)
+        A weight can be reserved.
+    reserve : In(1)
+        Reserves the next; only while `available`.
+    pop : In(1)
+        Takes the oldest one reserved.
+    weight : Out
+        The one taken a cycle before.
+    """
+
+    latency = 1
+
+    def __init__(self, depth: int) -> None:
+        self._bits = ceil_log2(depth)
+        super().__init__(
+            {
+                "weights": In(stream.Signature(unsigned(WEIGHT.bits))),
+                "available": Out(1),
+                "reserve": In(1),
+                "pop": In(1),
+                "weight": Out(WEIGHT.bits),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        depth = 1 << self._bits
+        m.submodules.memory = store = memory.Memory(shape=unsigned(WEIGHT.bits), depth=depth, init=[])
+        read, write = store.read_port(), store.write_port()
+        written, reserved, taken = (
+            Signal(self._bits + 1, name=name) for name in ("written", "reserved", "taken")
+        )
+        m.d.comb += [
+            self.weights.ready.eq((written - taken)[: self._bits + 1] != depth),
+            self.available.eq(written != reserved),
+            write.addr.eq(written),
+            write.data.eq(self.weights.payload),
+            write.en.eq(self.weights.valid & self.weights.ready),
+            read.addr.eq(taken),
+            self.weight.eq(read.data),
+        ]
+        with m.If(write.en):
+            m.d.sync += written.eq(written + 1)
+        with m.If(self.reserve):
+            m.d.sync += reserved.eq(reserved + 1)
+        with m.If(self.pop):
+            m.d.sync += taken.eq(taken + 1)
+        return m
