@@ -32,6 +32,9 @@ _COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-DVERILATOR=1", "-DVL_
 _FAST = "-O2"
 # Set-up code is large and runs once.
 _SLOW = "-O0"
+# zlib and LZ4, which Verilator's FST writer needs, by the names that Linux systems have without the packages
+# for developers; zlib.h and lz4.h beside this file stand in for their headers.
+_COMPRESSION = ("-lz", "-llz4") if sys.platform == "darwin" else ("-l:libz.so.1", "-l:liblz4.so.1")
 
 
 def build_model(verilog: str, top: str, cpp: Path | Sequence[Path], *, options: Sequence[str] = ()) -> Path:
@@ -49,7 +52,7 @@ def build_model(verilog: str, top: str, cpp: Path | Sequence[Path], *, options: 
         C++ files to compile along with the model. They may include ``Vmodel.h`` and headers of their own
         folders, and mark what they export: ``extern "C" __attribute__((visibility("default")))``.
     options
-        More arguments for Verilator, e.g. ``--trace-vcd``.
+        More arguments for Verilator, e.g. ``--trace-fst``.
 
     Returns
     -------
@@ -104,20 +107,23 @@ def _build(folder: Path, top: str, sources: Sequence[Path], options: Sequence[st
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             runtime = pool.submit(_runtime, make["VM_GLOBAL_FAST"] + make["VM_GLOBAL_SLOW"], switches)
             objects = [*pool.map(compile_one, jobs), *runtime.result()]
-        run_compiler(["-shared", *objects, "-pthread", "-o", _library_name()], folder)
+        libraries = _COMPRESSION if make["VM_TRACE_FST"] == ["1"] else ()
+        run_compiler(["-shared", *objects, *libraries, "-pthread", "-o", _library_name()], folder)
 
 
 def _runtime(names: Sequence[str], switches: Sequence[str]) -> list[str]:
     """Object files of Verilator's run-time library, which all models share."""
     include = verilator_root() / "include"
     flags = [*_COMMON, *switches, _FAST]
+    places = ["-isystem", str(include), "-isystem", str(Path(__file__).parent)]
 
     def build(folder: Path) -> None:
         for name in names:
             source = str(include / f"{name}.cpp")
-            run_compiler([*flags, "-isystem", str(include), "-c", source, "-o", f"{name}.o"], folder)
+            run_compiler([*flags, *places, "-c", source, "-o", f"{name}.o"], folder)
 
-    folder = cached("runtime", [*names, *flags, verilator_version(), *_compiler_key()], build)
+    headers = (file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.h")))
+    folder = cached("runtime", [*names, *flags, *headers, verilator_version(), *_compiler_key()], build)
     return [str(folder / f"{name}.o") for name in names]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -52,7 +53,7 @@ def accelerator_verilog(config: AcceleratorConfig) -> str:
     return to_verilog(Accelerator(config), "accelerator")
 
 
-def compiled_accelerator(config: AcceleratorConfig) -> Path:
+def compiled_accelerator(config: AcceleratorConfig, *, waveforms: bool = False) -> Path:
     """Shared library of an accelerator and the loop that drives it, compiled once on a machine.
 
     Raises
@@ -60,7 +61,8 @@ def compiled_accelerator(config: AcceleratorConfig) -> Path:
     ToolError
         If there is no C++ compiler, or a tool stops with an error.
     """
-    return build_model(accelerator_verilog(config), "accelerator", _RUNNER)
+    options = ("--trace-fst",) if waveforms else ()
+    return build_model(accelerator_verilog(config), "accelerator", _RUNNER, options=options)
 
 
 def _library(path: Path) -> ctypes.CDLL:
@@ -92,6 +94,9 @@ def _library(path: Path) -> ctypes.CDLL:
     ):
         function = getattr(library, f"tritforge_{name}")
         function.restype, function.argtypes = result, arguments
+    if hasattr(library, "tritforge_waveform"):
+        library.tritforge_waveform.restype = None
+        library.tritforge_waveform.argtypes = [pointer, ctypes.c_char_p]
     return library
 
 
@@ -120,6 +125,8 @@ class RtlEngine:
         Share of cycles in which the weight memory has no beat, 0 up to 1.
     patience
         Cycles without progress after which a run ends with an error.
+    waveforms
+        Whether `waveform` will be used: a build of its own, which is slower.
 
     Attributes
     ----------
@@ -138,7 +145,13 @@ class RtlEngine:
     _numbers: Numbers = "integer"
 
     def __init__(
-        self, image: Image, config: AcceleratorConfig, *, stall_rate: float = 0.0, patience: int = _PATIENCE
+        self,
+        image: Image,
+        config: AcceleratorConfig,
+        *,
+        stall_rate: float = 0.0,
+        patience: int = _PATIENCE,
+        waveforms: bool = False,
     ) -> None:
         self.config = image.config
         self.accelerator = config
@@ -150,7 +163,7 @@ class RtlEngine:
                 f" {image.layout.row_block}; the accelerator {config.name} has {config.layout.lanes} and"
                 f" {config.layout.row_block}"
             )
-        self.library = compiled_accelerator(config)
+        self.library = compiled_accelerator(config, waveforms=waveforms)
         self._library = _library(self.library)
         memory = np.ascontiguousarray(image.memory)
         self._memory = memory  # the runner reads it
@@ -263,6 +276,13 @@ class RtlEngine:
     def trace(self, on: bool) -> None:
         """Record every element that leaves a unit, for `take_events`."""
         self._library.tritforge_trace(self._handle, int(on))
+
+    def waveform(self, path: Path | None) -> None:
+        """Begin a waveform of all signals in an FST file, or without a path end it.
+
+        Cycle n, as events count them, lasts from 10 n to 10 n + 10 ns; its clock edge is in the middle.
+        """
+        self._library.tritforge_waveform(self._handle, None if path is None else os.fsencode(path))
 
     def take_events(self) -> NDArray[Any]:
         """What was recorded since the last call, (n,) of `EVENT` in order; lanes are numbered as `PROBES`."""

@@ -6,10 +6,14 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <vector>
 
 #include "Vmodel.h"
 #include "verilated.h"
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+#endif
 
 // A stream's port, whose name Verilator spells with an escaped second underscore.
 #define PORT(stream, member) stream##___05F##member
@@ -67,11 +71,24 @@ struct Runner {
     void clock() {
         top.clk = 0;
         top.eval();
+        dump(0);
         sample();
         top.clk = 1;
         top.eval();
+        dump(5);
         cycle++;
     }
+
+#if VM_TRACE_FST
+    std::unique_ptr<VerilatedFstC> waveform;
+
+    // A cycle takes 10 ns: it begins when its inputs have settled, and its clock edge is in the middle.
+    void dump(uint64_t phase) {
+        if (waveform) waveform->dump(10 * cycle + phase);
+    }
+#else
+    void dump(uint64_t) {}
+#endif
 
     // What is handed over at the coming edge; a result is only seen.
     struct Handover {
@@ -195,6 +212,21 @@ EXPORT void tritforge_memory(void *handle, uint32_t stall_rate, uint32_t seed, u
     runner.random = seed ? seed : 1;
     runner.patience = patience;
 }
+
+#if VM_TRACE_FST
+// Begins a waveform, or without a path ends it.
+EXPORT void tritforge_waveform(void *handle, const char *path) {
+    auto &runner = *static_cast<Runner *>(handle);
+    runner.waveform.reset();
+    if (!path) return;
+    runner.context.traceEverOn(true);
+    runner.waveform = std::make_unique<VerilatedFstC>();
+    runner.waveform->set_time_unit("1ns");
+    runner.waveform->set_time_resolution("1ns");
+    runner.top.trace(runner.waveform.get(), 99);
+    runner.waveform->open(path);
+}
+#endif
 
 EXPORT void tritforge_trace(void *handle, int on) { static_cast<Runner *>(handle)->trace = on != 0; }
 
