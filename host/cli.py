@@ -21,6 +21,7 @@ _COMMANDS = {
     "generate": "generate",
     "logits": "logits",
     "verify": "verify",
+    "trace": "trace",
     "eval": "evaluate",
     "pack": "pack",
     "inspect": "inspect",

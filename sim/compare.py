@@ -10,25 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..hdl.accelerator import PROBES
 from ..hdl.config import AcceleratorConfig
 from ..models.engine import checked_tokens
-from ..models.golden import GoldenModel
 from ..models.image import Image
-from ..models.numerics import SCALE, Ints
+from ..models.numerics import SCALE as SCALE_FORMAT
 from .engine import RtlEngine
+from .tensors import HEAD, SCALE, GoldenTensors, Key, RtlTensors, values
 
-__all__ = ["Comparison", "Difference", "compare"]
-
-_LANES = {
-    "x": ("embedding", "o", "down"),
-    "product": ("u", "z"),
-    "h": ("h",),
-    "i": ("i",),
-    "f": ("f",),
-    "g": ("g",),
-}
-"""Units of the golden model whose elements each probe shows, in the order in which they come."""
+__all__ = ["Comparer", "Comparison", "Difference", "compare"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +89,7 @@ def compare(
     *,
     stall_rate: float = 0.0,
 ) -> Comparison:
-    """Run a text on the simulated accelerator and on the golden model, and compare.
+    """Run a text on the simulated accelerator and on the golden model until they differ.
 
     Compared is every element that leaves a unit: embedding, i, f, g, h, gated outputs, residuals, raw logits,
     and each token's scale and saturations.
@@ -119,89 +108,91 @@ def compare(
         See `RtlEngine`.
     """
     ids = checked_tokens(tokens, image.config.vocab_size)
-    rtl = RtlEngine(image, config, stall_rate=stall_rate)
-    rtl.trace(True)
-    golden = GoldenModel(image)
-    state = golden.initial_state()
-    compared = states = 0
+    comparer = Comparer(image, RtlEngine(image, config, stall_rate=stall_rate))
     for t, token in enumerate(ids):
-        expected: dict[str, list[tuple[int | None, str, Ints]]] = {
-            unit: [] for units in _LANES.values() for unit in units
-        }
-
-        def keep(layer: int | None, unit: str, values: Ints, into: Any = expected) -> None:
-            if unit in into:
-                into[unit].append((layer, unit, values[0]))
-
-        logits, state = golden.forward(np.array([token]), state, keep)
-        sums, scales = rtl.logits([int(token)])
-        events = rtl.take_events()
-        differences = [
-            found
-            for number, lane in enumerate(PROBES)
-            if (found := _lane(t, _ordered(expected, lane), events[events["lane"] == number]))
-        ]
-        differences.sort(key=lambda found: (found.cycle is None, found.cycle))
-        if not differences:
-            differences = _after(t, logits.sums[0], sums[0], logits.scales[0], scales[0], rtl, golden)
-        compared += sum(values.size for parts in expected.values() for _, _, values in parts) + sums.size + 2
-        states += image.config.num_hidden_layers * image.config.hidden_size
-        if differences:
-            return Comparison(t, compared, states, rtl.saturations, differences[0])
+        comparer.step(int(token))
+        if not comparer.result.equal:
+            break
         if progress:
             progress(t + 1, len(ids))
-    return Comparison(len(ids), compared, states, rtl.saturations, None)
+    return comparer.result
 
 
-def _ordered(
-    expected: dict[str, list[tuple[int | None, str, Ints]]], lane: str
-) -> list[tuple[int | None, str, Ints]]:
-    """What a probe must show, in order: by layer, then as the units follow one another."""
-    parts = [part for unit in _LANES[lane] for part in expected[unit]]
-    return sorted(parts, key=lambda part: -1 if part[0] is None else part[0])
+class Comparer:
+    """A text on the simulated accelerator and on the golden model, token by token.
 
+    Parameters
+    ----------
+    image
+        The model.
+    engine
+        The accelerator with this image, at the text's start.
 
-def _lane(
-    token: int, expected: list[tuple[int | None, str, Ints]], events: NDArray[Any]
-) -> Difference | None:
-    at = 0
-    for layer, unit, values in expected:
-        seen = events[at : at + len(values)]
-        rows, got = seen["row"], seen["value"]
-        wrong = np.flatnonzero((rows != np.arange(len(seen))) | (got != values[: len(seen)]))
+    Attributes
+    ----------
+    result
+        What was found up to the first difference.
+    """
+
+    def __init__(self, image: Image, engine: RtlEngine) -> None:
+        self._states = image.config.num_hidden_layers * image.config.hidden_size
+        self._golden = GoldenTensors(image)
+        self._rtl = RtlTensors(engine)
+        self._tokens = 0
+        self.result = Comparison(0, 0, 0, 0, None)
+
+    def step(self, token: int) -> tuple[dict[Key, NDArray[Any]], dict[Key, NDArray[Any]]]:
+        """Consume the next token; return what left golden's units, and what left RTL's."""
+        golden = self._golden.step(token)
+        written, read = self._rtl.step(token)
+        if self.result.equal:
+            found = self._difference(golden, written, read)
+            self.result = Comparison(
+                tokens=self._tokens + (found is None),
+                values_compared=self.result.values_compared + sum(each.size for each in golden.values()) + 1,
+                state_values=self.result.state_values + self._states,
+                saturations=self._rtl.saturations,
+                first_difference=found,
+            )
+        self._tokens += 1
+        return golden, values(written, read)
+
+    def _difference(
+        self,
+        golden: dict[Key, NDArray[Any]],
+        written: dict[Key, NDArray[Any]],
+        read: dict[Key, NDArray[Any]],
+    ) -> Difference | None:
+        t = self._tokens
+        found = [each for key in written if (each := _elements(t, key, golden[key], written[key]))]
+        if found:
+            return min(found, key=lambda each: math.inf if each.cycle is None else each.cycle)
+        sums, got = golden[HEAD], read[HEAD]
+        wrong = np.flatnonzero(sums != got)
         if wrong.size:
             k = int(wrong[0])
-            return Difference(token, layer, unit, k, int(seen["cycle"][k]), int(values[k]), int(got[k]))
-        if len(seen) < len(values):
-            return Difference(token, layer, unit, len(seen), None, int(values[len(seen)]), None)
-        at += len(values)
-    if at < len(events):
-        extra = events[at]
-        layer, unit, _ = expected[-1]
-        return Difference(
-            token, layer, unit, int(extra["row"]), int(extra["cycle"]), None, int(extra["value"])
-        )
-    return None
+            return Difference(t, *HEAD, k, None, int(sums[k]), int(got[k]))
+        if golden[SCALE] != read[SCALE]:
+            # As integers, in units of the smaller one's last bit.
+            scales = float(golden[SCALE]), float(read[SCALE])
+            bits = SCALE_FORMAT.bits - min(math.frexp(each)[1] for each in scales)
+            return Difference(t, *SCALE, 0, None, *(int(math.ldexp(each, bits)) for each in scales))
+        clamped = self._golden.saturations, self._rtl.saturations
+        if clamped[0] != clamped[1]:
+            return Difference(t, None, "saturations", 0, None, *clamped)
+        return None
 
 
-def _after(
-    token: int,
-    sums: NDArray[np.int32],
-    got: NDArray[np.int32],
-    scale: float,
-    got_scale: float,
-    rtl: RtlEngine,
-    golden: GoldenModel,
-) -> list[Difference]:
-    wrong = np.flatnonzero(sums != got)
+def _elements(token: int, key: Key, expected: NDArray[Any], events: NDArray[Any]) -> Difference | None:
+    """Return the first difference of a tensor from what RTL wrote, `EVENT`s in order."""
+    seen = events[: len(expected)]
+    wrong = np.flatnonzero((seen["row"] != np.arange(len(seen))) | (seen["value"] != expected[: len(seen)]))
     if wrong.size:
         k = int(wrong[0])
-        return [Difference(token, None, "head", k, None, int(sums[k]), int(got[k]))]
-    if scale != got_scale:
-        # As integers, in units of the smaller one's last bit.
-        bits = SCALE.bits - min(math.frexp(each)[1] for each in (scale, got_scale))
-        expected, got_integer = (int(math.ldexp(each, bits)) for each in (scale, got_scale))
-        return [Difference(token, None, "scale", 0, None, expected, got_integer)]
-    if rtl.saturations != golden.saturations.count:
-        return [Difference(token, None, "saturations", 0, None, golden.saturations.count, rtl.saturations)]
-    return []
+        return Difference(token, *key, k, int(seen["cycle"][k]), int(expected[k]), int(seen["value"][k]))
+    if len(seen) < len(expected):
+        return Difference(token, *key, len(seen), None, int(expected[len(seen)]), None)
+    if len(events) > len(expected):
+        extra = events[len(expected)]
+        return Difference(token, *key, int(extra["row"]), int(extra["cycle"]), None, int(extra["value"]))
+    return None
