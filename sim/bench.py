@@ -32,7 +32,7 @@ from .verilog import to_verilog
 
 __all__ = ["BENCHES", "bench_cases", "missing_tools", "run_bench"]
 
-BENCHES = ("dot", "mlgru")
+BENCHES = ("epilogue", "units")
 """The benches by name."""
 
 _TOP = "top"

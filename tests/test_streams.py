@@ -1,97 +1,30 @@
-"""Numbers out of weight beats."""
-
-from typing import Any
+"""The unpacker for beats of many widths (vectors of one width: `sim/benches/streams.py`)."""
 
 import numpy as np
 import pytest
-from simulate import cycle, simulate
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tritforge.hdl.streams import Unpacker
+from tritforge.sim.benches.driver import Driver, simulate
+from tritforge.sim.benches.streams import Vector, unpack
 
-Request = tuple[str, int]
-"""What is asked for: "header", "int8" or "int16", and the number of elements."""
-
-
-def run(beat_bits: int, requests: list[Request], *, seed: int, gaps: float) -> None:
-    """Ask for all requests in turn and compare with what lies in the beats."""
-    random = np.random.default_rng(seed)
-    dut = Unpacker(beat_bits)
-    size = beat_bits // 8
-    beats: list[bytes] = []
-    expected: list[list[int]] = []
-    for kind, count in requests:
-        width = {"header": 8, "int8": 1, "int16": 2}[kind]
-        data = random.bytes(count * width)
-        padded = data + random.bytes(-len(data) % size)
-        beats += [padded[start : start + size] for start in range(0, len(padded), size)]
-        expected.append(np.frombuffer(data, {8: "<u8", 1: "<i1", 2: "<i2"}[width]).tolist())
-
-    async def testbench(ctx: Any) -> None:
-        position, offered, cycles = 0, False, []
-        for (kind, count), values in zip(requests, expected, strict=True):
-            if kind != "header":
-                ctx.set(dut.beats.valid, 0)
-                offered = False
-                await cycle(ctx, dut, start=1, count=count, bytes=kind == "int8", take_header=0)
-            found: list[int] = []
-            cycles = []
-            for passed in range(100_000):
-                offered = position < len(beats) and (offered or random.random() >= gaps)
-                ctx.set(dut.beats.valid, offered)
-                ctx.set(dut.beats.payload, int.from_bytes(beats[position], "little") if offered else 99)
-                ctx.set(dut.elements.ready, ready := bool(random.random() >= gaps))
-                ctx.set(dut.start, 0)
-                ctx.set(dut.take_header, kind == "header")
-                _, _, taken, valid, element, header_taken = await ctx.tick().sample(
-                    dut.beats.ready, dut.elements.valid, dut.elements.payload, dut.header_taken
-                )
-                if taken and offered:
-                    position, offered = position + 1, False
-                if valid and ready:
-                    assert kind != "header"
-                    found.append(element - (element >> 15 << 16))
-                    cycles.append(passed)
-                if header_taken:
-                    found.append(ctx.get(dut.header))
-                if len(found) == count:
-                    break
-            assert found == values
-            if kind != "header" and not gaps:
-                # A beat is taken a cycle after `start`, and its first element comes in the next.
-                assert cycles == list(range(1, 1 + count))
-        assert position == len(beats)
-        # Nothing is left: no element comes, and no beat is taken.
-        _, _, valid, ready = await ctx.tick().sample(dut.elements.valid, dut.beats.ready)
-        assert not valid
-        assert not ready or requests[-1][0] == "header"
-
-    simulate(dut, testbench)
+vectors = st.one_of(st.builds(Vector, st.sampled_from([1, 2]), st.integers(0, 70)), st.just(Vector(8)))
 
 
-REQUESTS = [
-    ("int16", 4),
-    ("int16", 1),
-    ("int8", 8),
-    ("int8", 1),
-    ("header", 1),
-    ("int16", 13),
-    ("header", 1),
-    ("header", 1),
-    ("int8", 27),
-    ("int16", 16),
-    ("int8", 64),
-    ("int8", 7),
-    ("int16", 31),
-]
+@settings(max_examples=40)
+@given(
+    words=st.integers(1, 5),
+    asked=st.lists(vectors, min_size=1, max_size=6),
+    seed=st.integers(0, 99),
+    gaps=st.tuples(*[st.sampled_from([0.0, 0.3, 0.8])] * 2),
+)
+def test_what_comes_out_is_what_lies_in_the_beats(
+    words: int, asked: list[Vector], seed: int, gaps: tuple[float, float]
+) -> None:
+    async def case(driver: Driver) -> None:
+        await unpack(driver, asked, np.random.default_rng(seed), *gaps)
 
-
-@pytest.mark.parametrize("beat_bits", [64, 128])
-def test_without_gaps_an_element_comes_every_cycle(beat_bits: int) -> None:
-    run(beat_bits, REQUESTS, seed=0, gaps=0)
-
-
-@pytest.mark.parametrize("beat_bits", [64, 192])
-def test_gaps_on_either_side_change_no_element(beat_bits: int) -> None:
-    run(beat_bits, REQUESTS * 2, seed=1, gaps=0.4)
+    simulate(Unpacker(64 * words), case)
 
 
 @pytest.mark.parametrize("beat_bits", [0, -64, 96, 63])

@@ -1,5 +1,7 @@
-"""cocotb benches: one module a unit, run by `sim/bench.py`.
+"""Benches: one module a unit.
 
-A bench has `design()`, the component under test, and cocotb tests that drive it at every clock and compare it
-with plain integer arithmetic or `models.numerics`.
+Those in `library` are written against `driver.Driver`: they compare a unit, cycle by cycle, with
+`models.numerics`, numpy or a plain description in Python, in Amaranth's simulator and, through `units`, under
+cocotb on the unit's Verilog. The others are cocotb benches alone: `design()`, the component under test, and
+cocotb tests.
 """
