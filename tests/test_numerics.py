@@ -67,6 +67,17 @@ def quantise_errors() -> Floats:
     return np.concatenate(errors)
 
 
+def align_errors() -> Floats:
+    """In units of NORMAL's last bit at the last level, for 524,288 random elements before and at a rise."""
+    random = np.random.default_rng(0)
+    bits = random.integers(1, 32, (2**18, 2))
+    elements = random.integers(-(2**31), 2**31, bits.shape) >> (32 - bits)
+    weights = random.integers(-(2**15) + 1, 2**15, bits.shape)
+    levels = numerics.running_levels(elements)
+    products = numerics.align(numerics.product(numerics.normalise(elements, levels), weights), levels)
+    return (products - elements * weights / 2.0 ** (15 + 4 * levels[:, -1:])).ravel()
+
+
 def scale_errors() -> Floats:
     """Relative, of the output scale, for 1,048,576 random constants, peaks and energies of all sizes."""
     random = np.random.default_rng(0)
@@ -231,29 +242,148 @@ def test_norm_weights_are_these() -> None:
 # RMSNorm and the quantiser ----------------------------------------------------------------------------------
 
 
-def test_the_shift_brings_every_bit_length_into_16_bits_and_no_further() -> None:
-    for bits in range(32):
-        for size in {(1 << bits) - 1, 1 << max(bits - 1, 0), (1 << bits) // 2 + (1 << bits) // 8}:
-            for value in (size, -size - 1):
-                if not VECTOR.low <= value <= VECTOR.high:
-                    continue
-                shift = int(numerics.norm_shift(numerics.magnitude_or(np.array([value, 0]))))
-                normal = int(numerics.normalise(np.array(value), shift))
-                assert normal == math.floor(Fraction(value, 2**shift))
-                assert NORMAL.low <= normal <= NORMAL.high
-                assert shift == 0 or not NORMAL.low <= value >> (shift - 1) <= NORMAL.high
-                assert 0 <= shift <= numerics.SHIFT_MAX
+def gathered(vector: list[int], weights: list[int]) -> tuple[list[int], list[int], int, int]:
+    """Levels, products at the last level, peak and energy, gathered element by element."""
+    levels, products, peak, energy = [], [], 0, 0
+    level = 0
+    for element, weight in zip(vector, weights, strict=True):
+        while not NORMAL.low <= math.floor(Fraction(element, 16**level)) <= NORMAL.high:
+            level += 1
+            peak //= 16
+            energy //= 256
+            products = [product // 16 for product in products]
+        normal = element // 16**level
+        levels.append(level)
+        products.append(normal * weight // 2**15)
+        peak = max(peak, abs(products[-1]))
+        energy += normal**2
+    return levels, products, peak, energy
 
 
-@given(st.lists(vectors, min_size=1, max_size=20))
-def test_the_shift_serves_the_widest_element(values: list[int]) -> None:
-    array = np.array(values)
-    shift = int(numerics.norm_shift(numerics.magnitude_or(array)))
-    normal = numerics.normalise(array, shift)
-    assert (normal >= NORMAL.low).all()
-    assert (normal <= NORMAL.high).all()
-    alone = [int(numerics.norm_shift(numerics.magnitude_or(np.array([value])))) for value in values]
-    assert shift == max(alone)
+@st.composite
+def weighted_vectors(draw: st.DrawFn) -> tuple[list[int], list[int]]:
+    """VECTORs of any sizes in any order, so that levels rise; and as many weights."""
+    element = st.integers(0, 31).flatmap(lambda bits: st.integers(-(1 << bits), (1 << bits) - 1))
+    vector = draw(st.lists(element, min_size=1, max_size=20))
+    weight = st.integers(-(2**15) + 1, 2**15 - 1)
+    return vector, draw(st.lists(weight, min_size=len(vector), max_size=len(vector)))
+
+
+@pytest.mark.parametrize("level", range(5))
+def test_a_level_holds_16_bits_and_4_more_for_each_below_it(level: int) -> None:
+    high = 2 ** (15 + 4 * level) - 1
+    inside = [value for value in (high, -high - 1) if VECTOR.low <= value <= VECTOR.high]
+    outside = [value for value in (high + 1, -high - 2) if VECTOR.low <= value <= VECTOR.high]
+    for value in [*inside, VECTOR.high, VECTOR.low] if level == 4 else inside:
+        assert numerics.running_levels(np.array([value])).tolist() == [level]
+        assert NORMAL.low <= int(numerics.normalise(np.array(value), level)) <= NORMAL.high
+    for value in outside:
+        assert numerics.running_levels(np.array([value])).tolist() == [level + 1]
+        assert not NORMAL.low <= int(numerics.normalise(np.array(value), level)) <= NORMAL.high
+
+
+@pytest.mark.parametrize("before", range(5))
+@pytest.mark.parametrize("after", range(5))
+def test_a_level_rises_by_any_number_at_once_and_never_falls(before: int, after: int) -> None:
+    first, second = (2 ** (15 + 4 * level) - 1 for level in (before, after))
+    found = numerics.running_levels(np.array([0, min(first, VECTOR.high), 1, -min(second, VECTOR.high), 0]))
+    last = max(before, after)
+    assert found.tolist() == [0, before, before, last, last]
+
+
+@given(weighted_vectors())
+def test_levels_products_peak_and_energy_are_those_gathered_element_by_element(
+    case: tuple[list[int], list[int]],
+) -> None:
+    vector, weights = (np.array(values) for values in case)
+    levels, products, peak, energy = gathered(*case)
+    found = numerics.running_levels(vector)
+    normal = numerics.normalise(vector, found)
+    each = numerics.product(normal, weights)
+    assert found.tolist() == levels
+    assert numerics.align(each, found).tolist() == products
+    assert int(numerics.running_peak(each, found)) == peak
+    assert int(numerics.running_squares(normal, found)) == energy
+
+
+@given(st.lists(weighted_vectors(), min_size=2, max_size=4))
+def test_vectors_of_a_batch_do_not_meet(cases: list[tuple[list[int], list[int]]]) -> None:
+    shortest = min(len(vector) for vector, _ in cases)
+    vectors = np.array([vector[:shortest] for vector, _ in cases])
+    levels = numerics.running_levels(vectors)
+    normal = numerics.normalise(vectors, levels)
+    for k, vector in enumerate(vectors):
+        alone = numerics.running_levels(vector)
+        assert levels[k].tolist() == alone.tolist()
+        assert numerics.align(normal, levels)[k].tolist() == numerics.align(normal[k], alone).tolist()
+        assert numerics.running_peak(normal, levels)[k] == numerics.running_peak(normal[k], alone)
+        assert numerics.running_squares(normal, levels)[k] == numerics.running_squares(normal[k], alone)
+
+
+@given(weighted_vectors())
+def test_an_aligned_product_is_at_most_two_below_and_one_above_the_exact_one(
+    case: tuple[list[int], list[int]],
+) -> None:
+    vector, weights = (np.array(values) for values in case)
+    levels = numerics.running_levels(vector)
+    products = numerics.align(numerics.product(numerics.normalise(vector, levels), weights), levels)
+    for element, weight, found in zip(*case, products.tolist(), strict=True):
+        exact = Fraction(element * weight, 2**15 * 16 ** int(levels[-1]))
+        assert -2 < found - exact < 1
+
+
+@given(weighted_vectors())
+def test_the_peak_is_the_largest_aligned_product_or_one_less(case: tuple[list[int], list[int]]) -> None:
+    # Sizes lose their bits towards zero, products towards minus infinity.
+    vector, weights = (np.array(values) for values in case)
+    levels = numerics.running_levels(vector)
+    products = numerics.product(numerics.normalise(vector, levels), weights)
+    largest = int(np.abs(numerics.align(products, levels)).max())
+    assert largest - 1 <= int(numerics.running_peak(products, levels)) <= largest
+    if levels[0] == levels[-1]:
+        assert int(numerics.running_peak(products, levels)) == largest
+
+
+@given(weighted_vectors())
+def test_the_energy_is_within_the_bound_of_its_roundings(case: tuple[list[int], list[int]]) -> None:
+    vector = np.array(case[0])
+    levels = numerics.running_levels(vector)
+    last = int(levels[-1])
+    found = int(numerics.running_squares(numerics.normalise(vector, levels), levels))
+    exact = sum(Fraction(element, 16**last) ** 2 for element in case[0])
+    # (y - r)**2 is off by less than 2|y| + 1, which a rise divides too; four rises drop less than one each.
+    bound = sum(
+        (2 * abs(Fraction(element, 16**level)) + 1) / 256 ** (last - level)
+        for element, level in zip(case[0], levels.tolist(), strict=True)
+    )
+    assert abs(found - exact) < bound + 2
+
+
+@given(weighted_vectors(), vectors, st.integers(-(2**15) + 1, 2**15 - 1))
+def test_one_more_element_lowers_neither_level_nor_peak_nor_energy(
+    case: tuple[list[int], list[int]], element: int, weight: int
+) -> None:
+    def measured(vector: list[int], weights: list[int]) -> tuple[int, int, int]:
+        levels = numerics.running_levels(np.array(vector))
+        normal = numerics.normalise(np.array(vector), levels)
+        products = numerics.product(normal, np.array(weights))
+        peak, energy = numerics.running_peak(products, levels), numerics.running_squares(normal, levels)
+        return int(levels[-1]), int(peak), int(energy)
+
+    level, peak, energy = measured(*case)
+    more, higher, larger = measured([*case[0], element], [*case[1], weight])
+    assert more >= level
+    assert higher >= peak // 16 ** (more - level)
+    assert larger >= energy // 256 ** (more - level)
+
+
+def test_the_largest_vectors_fit_peak_and_energy() -> None:
+    vector = np.full(2**16 - 1, VECTOR.low)
+    levels = numerics.running_levels(vector)
+    normal = numerics.normalise(vector, levels)
+    products = numerics.product(normal, np.full(len(vector), 2**15 - 1))
+    assert int(numerics.running_peak(products, levels)) == 2**15 - 1
+    assert int(numerics.running_squares(normal, levels)) == (2**16 - 1) * 2**30 < 2**numerics.SQUARES_BITS
 
 
 def test_products_and_squares_are_these() -> None:
@@ -265,12 +395,14 @@ def test_products_and_squares_are_these() -> None:
 
 def test_a_zero_vector_stays_zero_and_has_a_scale() -> None:
     zero = np.zeros(8, np.int64)
-    shift = numerics.norm_shift(numerics.magnitude_or(zero))
-    products = numerics.product(numerics.normalise(zero, shift), np.full(8, 32767))
-    factor, move = numerics.reciprocal(np.max(np.abs(products)))
-    assert int(shift) == 0
-    assert numerics.quantise(products, factor, move).tolist() == [0] * 8
-    mantissa, exponent = numerics.inverse_root_scale((2**14, 0), 0, 0)
+    levels = numerics.running_levels(zero)
+    products = numerics.product(numerics.normalise(zero, levels), np.full(8, 32767))
+    peak = numerics.running_peak(products, levels)
+    energy = numerics.running_squares(numerics.normalise(zero, levels), levels)
+    assert levels.tolist() == [0] * 8
+    assert (int(peak), int(energy)) == (0, 0)
+    assert numerics.quantise(numerics.align(products, levels), *numerics.reciprocal(peak)).tolist() == [0] * 8
+    mantissa, exponent = numerics.inverse_root_scale((2**14, 0), peak, energy)
     assert (int(mantissa), int(exponent)) == (2**14, 0)  # peak and energy count as 1
     assert numerics.rescale(zero, mantissa, exponent, ACT, Saturations()).tolist() == [0] * 8
 
@@ -539,6 +671,7 @@ MEASURES: list[tuple[str, Callable[[], Floats | float], str, str]] = [
     ("`mlgru`", mlgru_errors, "ACT", "1,048,576 random i, f, h"),
     ("`reciprocal`", reciprocal_errors, "", "all 32,767 peaks"),
     ("`quantise`", quantise_errors, "INT8", "all products of 256 peaks"),
+    ("`align` of `product`", align_errors, "NORMAL", "524,288 random elements, before and at a rise"),
     ("`inverse_root_scale`", scale_errors, "", "1,048,576 random constants, peaks, energies"),
     ("`noise_of`", noise_errors, "NOISE", "all 32,768 places but those with tails above 31/32"),
     ("`noise_of`, distribution", noise_distribution, "", "exact sum over all 32,768 places"),
