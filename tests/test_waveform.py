@@ -1,0 +1,31 @@
+"""Timing diagrams of the units, made by their benches."""
+
+from xml.etree import ElementTree
+
+import pytest
+from tritforge.sim.benches.library import LIBRARY
+from tritforge.sim.waveform import WAVEFORMS, waveform
+
+
+def texts(svg: str) -> list[str]:
+    return [text for each in ElementTree.fromstring(svg).iter() if (text := (each.text or "").strip())]
+
+
+@pytest.mark.parametrize("name", WAVEFORMS)
+def test_a_diagram_shows_its_ports_and_is_the_same_each_time(name: str) -> None:
+    svg = waveform(name)
+    shown = texts(svg)
+    for port in LIBRARY[name].picture.ports:
+        assert port.replace("__", ".") in shown
+    assert waveform(name) == svg
+
+
+def test_values_are_those_that_the_unit_was_given_and_gave() -> None:
+    shown = texts(waveform("serial_divider"))
+    assert {"1000000", "300", str(1_000_000 // 300)} <= set(shown)
+
+
+def test_a_diagram_of_a_long_operation_is_short() -> None:
+    # 150 cycles of calculation.
+    width = int(ElementTree.fromstring(waveform("inverse_root_scale")).attrib["width"])
+    assert width < 1000
