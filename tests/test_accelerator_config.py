@@ -38,6 +38,8 @@ configs = st.builds(
     states=st.integers(1, 1 << 24),
     program_words=st.integers(8, 1 << 16),
     memory_beats=st.integers(0, 1 << 32),
+    vocabulary=st.integers(1, 65_535),
+    streams=st.integers(1, 16),
 )
 
 
@@ -51,12 +53,15 @@ def test_toml_and_dictionary_hold_everything(
     assert AcceleratorConfig.from_dict(config.to_dict()) == config
 
 
-@given(config=configs, name=names, states=st.integers(1, 1 << 24))
+@given(config=configs, other=configs)
 def test_the_digest_depends_on_everything_but_the_name(
-    config: AcceleratorConfig, name: str, states: int
+    config: AcceleratorConfig, other: AcceleratorConfig
 ) -> None:
-    assert replace(config, name=name).digest() == config.digest()
-    assert (replace(config, states=states).digest() == config.digest()) == (states == config.states)
+    assert replace(config, name=other.name).digest() == config.digest()
+    for field, value in vars(other).items():
+        if field != "name":
+            changed = replace(config, **{field: value})
+            assert (changed.digest() == config.digest()) == (value == getattr(config, field))
 
 
 def test_a_file_without_a_name_is_named_after_itself(tmp_path: Path) -> None:
@@ -65,11 +70,41 @@ def test_a_file_without_a_name_is_named_after_itself(tmp_path: Path) -> None:
     assert AcceleratorConfig.load(path) == replace(CONFIG, name="board")
 
 
+def test_what_need_not_be_given_is_one_stream_memory_outside_and_any_vocabulary() -> None:
+    given = {key: value for key, value in CONFIG.to_dict().items() if key not in ("vocabulary", "streams")}
+    del given["memory_beats"]
+    config = AcceleratorConfig.from_dict(given)
+    assert (config.memory_beats, config.vocabulary, config.streams) == (0, 65_535, 1)
+
+
 def test_sizes_follow_from_the_parameters() -> None:
     assert CONFIG.beat_bits == 64
     assert CONFIG.vector_depth == 100
     assert CONFIG.activation_words == 15  # 100 columns are three column blocks of 40
     assert replace(CONFIG, hidden=121).activation_words == 20
+    # Two slots, each of a power of two.
+    assert (CONFIG.slot_bits, CONFIG.activation_depth) == (4, 32)
+    assert (replace(CONFIG, hidden=121).slot_bits, replace(CONFIG, hidden=121).activation_depth) == (5, 64)
+
+
+@pytest.mark.parametrize(
+    ("fields", "elements", "rows", "blocks", "addresses"),
+    [
+        ({"intermediate": 127, "vocabulary": 1}, 7, 8, 3, 13),  # 254 rows of gate and up; 4 blocks
+        ({"intermediate": 128, "vocabulary": 1}, 8, 9, 3, 13),
+        ({"hidden": 319, "vocabulary": 319}, 9, 9, 4, 13),
+        ({"vocabulary": 1024}, 7, 11, 2, 13),
+        ({"memory_beats": 0}, 7, 16, 2, 32),
+        ({"memory_beats": 4096}, 7, 16, 2, 12),
+        ({"memory_beats": 4097}, 7, 16, 2, 13),
+    ],
+)
+def test_counters_are_as_wide_as_the_largest_number_in_them(
+    fields: dict[str, int], elements: int, rows: int, blocks: int, addresses: int
+) -> None:
+    config = replace(CONFIG, **fields)
+    found = config.element_bits, config.row_bits, config.block_bits, config.address_bits
+    assert found == (elements, rows, blocks, addresses)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +115,11 @@ def test_sizes_follow_from_the_parameters() -> None:
         ({"intermediate": 32_768}, "accelerator mine: intermediate must be from 1 to 32767, not 32768"),
         ({"states": (1 << 24) + 1}, "accelerator mine: states must be from 1 to 16777216, not 16777217"),
         ({"program_words": 7}, "accelerator mine: program_words must be from 8 to 65536, not 7"),
+        ({"vocabulary": 0}, "accelerator mine: vocabulary must be from 1 to 65535, not 0"),
+        ({"vocabulary": 65_536}, "accelerator mine: vocabulary must be from 1 to 65535, not 65536"),
+        ({"streams": 0}, "accelerator mine: streams must be from 1 to 16, not 0"),
+        ({"streams": 17}, "accelerator mine: streams must be from 1 to 16, not 17"),
+        ({"streams": True}, "accelerator mine: streams must be from 1 to 16, not True"),
         ({"memory_beats": -1}, "accelerator mine: memory_beats must be from 0 to 4294967296, not -1"),
         ({"hidden": "64"}, "accelerator mine: hidden must be from 1 to 65535, not '64'"),
         ({"hidden": 64.0}, "accelerator mine: hidden must be from 1 to 65535, not 64.0"),
@@ -174,7 +214,10 @@ def test_exactly_fitting_is_fitting() -> None:
     assert replace(CONFIG, memory_beats=0).misfits(MODEL) == []
 
 
-def test_a_vocabulary_beyond_16_bits_is_refused() -> None:
-    config = replace(CONFIG, memory_beats=0)
-    assert config.misfits(replace_model(MODEL, vocab_size=65_535)) == []
-    assert config.misfits(replace_model(MODEL, vocab_size=65_536)) == ["vocabulary 65,536 of at most 65,535"]
+@pytest.mark.parametrize("vocabulary", [36, 37, 1024, 65_535])
+def test_a_vocabulary_beyond_the_accelerator_s_is_refused(vocabulary: int) -> None:
+    config = replace(CONFIG, memory_beats=0, vocabulary=vocabulary)
+    assert config.misfits(replace_model(MODEL, vocab_size=vocabulary)) == []
+    assert config.misfits(replace_model(MODEL, vocab_size=vocabulary + 1)) == [
+        f"vocabulary {vocabulary + 1:,} of at most {vocabulary:,}"
+    ]

@@ -17,9 +17,12 @@ instructions = st.builds(
     beats=st.integers(0, 2**32 - 1),
     epilogue=st.sampled_from(Epilogue),
     layered=st.booleans(),
+    running=st.booleans(),
+    scale=st.booleans(),
     product=st.booleans(),
     own_energy=st.booleans(),
     against_g=st.booleans(),
+    slot=st.integers(0, 1),
 )
 
 
@@ -43,20 +46,24 @@ def test_words_of_a_known_instruction() -> None:
         beats=0x89ABCDEF,
         epilogue=Epilogue.GLU,
         layered=True,
+        running=True,
         against_g=True,
+        slot=1,
     )
-    assert instruction.words() == [0x0934, 0x5678, 0x1234, 0xABCD, 0, 0x0102, 0xCDEF, 0x89AB]
+    # From the low end: opcode 5 and epilogue 3, then the flags in bits 7 to 13.
+    assert instruction.words() == [0x5 | 3 << 4 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 13, 0x5678, 0x1234, 0xABCD, 0, 0x0102, 0xCDEF, 0x89AB]
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"address": 2**32}, "address of STATS is 4294967296; 32 bits hold up to 4294967295"),
-        ({"count": 65_536}, "count of STATS is 65536; 16 bits hold up to 65535"),
-        ({"blocks": -1}, "blocks of STATS is -1; 16 bits hold up to 65535"),
-        ({"beats": 2**40}, "beats of STATS is 1099511627776; 32 bits hold up to 4294967295"),
+        ({"address": 2**32}, "address of ENERGY is 4294967296; 32 bits hold up to 4294967295"),
+        ({"count": 65_536}, "count of ENERGY is 65536; 16 bits hold up to 65535"),
+        ({"blocks": -1}, "blocks of ENERGY is -1; 16 bits hold up to 65535"),
+        ({"beats": 2**40}, "beats of ENERGY is 1099511627776; 32 bits hold up to 4294967295"),
+        ({"slot": 2}, "slot of ENERGY is 2; 1 bits hold up to 1"),
     ],
 )
 def test_a_field_that_does_not_fit_is_refused(fields: dict[str, int], sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^{sentence}$"):
-        Instruction(Opcode.STATS, **fields).words()
+        Instruction(Opcode.ENERGY, **fields).words()
