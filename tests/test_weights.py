@@ -59,7 +59,10 @@ async def cycle_of(ctx: Any, dut: WeightBuffer, reserve: bool, take: bool) -> tu
 
 
 @settings(max_examples=40)
-@given(st.sampled_from([1, 2, 3, 4, 8]), st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=80))
+@given(
+    st.sampled_from([1, 2, 3, 4, 8]),
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=80),
+)
 def test_weights_come_in_order_whatever_the_traffic(depth: int, wishes: Wishes) -> None:
     pass_through(depth, wishes)
 
@@ -77,8 +80,9 @@ def test_a_weight_a_cycle_passes_without_a_bubble() -> None:
 
 
 def test_what_is_reserved_waits_for_as_long_as_it_takes() -> None:
-    filled, promised = [(True, False, False)] * 8, [(False, True, False)] * 8
-    assert pass_through(8, [*filled, *promised, *[(False, False, False)] * 20, *[(True, True, True)] * 8]) == 8
+    fill, promise = [(True, False, False)] * 8, [(False, True, False)] * 8
+    wait, take = [(False, False, False)] * 20, [(True, True, True)] * 8
+    assert pass_through(8, [*fill, *promise, *wait, *take]) == 8
 
 
 def test_a_full_buffer_takes_none_until_one_has_been_taken() -> None:
