@@ -1,40 +1,51 @@
 """The whole accelerator: weight beats and tokens in, tokens out."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..models.numerics import ACT, EXPONENT_BITS, SCALE
-from .conductor import RESULT, STOPS, TOKEN, Conductor
+from .arith import delay
+from .conductor import RESULT, STOPS, STREAM_BITS, TOKEN, Conductor
 from .config import AcceleratorConfig
-from .datapath import PROBE, PROBES, SAMPLING, Datapath
+from .datapath import HEADER, PROBE, PROBES, VECTOR_PASS, Datapath
 from .head import RAW
 from .isa import COUNT_BITS, WORD_BITS, Opcode
 from .isa import Epilogue as Mode
 from .matmul import MatMul
+from .mlgru import Mlgru
 from .sequencer import REQUEST, Sequencer
 from .streams import Unpacker
 from .vectors import VectorControl
 from .weights import WeightBuffer
 
-__all__ = ["CAUSES", "PROBE", "PROBES", "SETTINGS", "STATUS", "Accelerator"]
+__all__ = ["CAUSES", "PROBE", "PROBES", "RAW_LOGIT", "STATUS", "Accelerator", "settings_layout"]
 
-SETTINGS = StructLayout(
-    {
-        "new_tokens": unsigned(COUNT_BITS),
-        "stops": ArrayLayout(unsigned(COUNT_BITS), STOPS),
-        "stops_enabled": unsigned(STOPS),
-        "sample": unsigned(1),
-        "emit_raw": unsigned(1),
-        "halt": unsigned(1),
-        "temperature_mantissa": unsigned(SCALE.bits),
-        "temperature_exponent": signed(EXPONENT_BITS),
-        "seed": unsigned(32),
-    }
-)
-"""Run settings. `temperature` is the SCALE of 1 / temperature, used if `sample` is set; `halt` ends a
-generation at its next token."""
+
+def settings_layout(streams: int) -> StructLayout:
+    """Run settings of an accelerator.
+
+    `temperature` is the SCALE of 1 / temperature, used if `sample` is set; `halt` ends a generation at its
+    next token; `chain` makes the streams successive positions of one text.
+    """
+    return StructLayout(
+        {
+            "stops": ArrayLayout(unsigned(COUNT_BITS), STOPS),
+            "stops_enabled": unsigned(STOPS),
+            "sample": unsigned(1),
+            "emit_raw": unsigned(1),
+            "halt": unsigned(1),
+            "chain": unsigned(1),
+            "temperature_mantissa": unsigned(SCALE.bits),
+            "temperature_exponent": signed(EXPONENT_BITS),
+            "seeds": ArrayLayout(unsigned(32), streams),
+        }
+    )
+
+
+RAW_LOGIT = StructLayout({**{name: field.shape for name, field in RAW}, "stream": unsigned(STREAM_BITS)})
+"""One raw logit, and whose it is."""
 
 CAUSES = (
     "fed",
@@ -83,17 +94,17 @@ class Accelerator(wiring.Component):
     tokens : In(stream), results : Out(stream), raw : Out(stream)
         Tokens to consume, tokens chosen, raw logits.
     settings : In
-        `SETTINGS`, held while the accelerator runs.
-    set_position, new_position : In; position : Out
-        See `Conductor`.
-    state_address, state_write, state_write_value : In; state_value : Out
-        The state memory, while `idle`.
+        `settings_layout`, held while the accelerator runs.
+    set_position, new_position : In; positions : Out
+        See `Conductor`; of the stream `state_stream`.
+    state_stream, state_address, state_write, state_write_value : In; state_value : Out
+        A stream's state memory, while `idle`.
     idle : Out(1)
         Waits for a token.
     cycles, saturations : Out
         Cycles not idle, and values clamped, since reset.
     layer, status, probe : Out
-        Layer of the rows that pass, `STATUS` and `PROBE`.
+        Layer of the first stream's rows that pass, `STATUS`, and `PROBE` of each stream.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -110,11 +121,12 @@ class Accelerator(wiring.Component):
                 "program_word": In(WORD_BITS),
                 "tokens": In(stream.Signature(TOKEN)),
                 "results": Out(stream.Signature(RESULT)),
-                "raw": Out(stream.Signature(RAW)),
-                "settings": In(SETTINGS),
+                "raw": Out(stream.Signature(RAW_LOGIT)),
+                "settings": In(settings_layout(config.streams)),
                 "set_position": In(1),
                 "new_position": In(32),
-                "position": Out(32),
+                "positions": Out(ArrayLayout(unsigned(32), config.streams)),
+                "state_stream": In(STREAM_BITS),
                 "state_address": In(range(config.states)),
                 "state_write": In(1),
                 "state_write_value": In(signed(ACT.bits)),
@@ -124,7 +136,7 @@ class Accelerator(wiring.Component):
                 "saturations": Out(32),
                 "layer": Out(COUNT_BITS),
                 "status": Out(STATUS),
-                "probe": Out(PROBE),
+                "probe": Out(ArrayLayout(PROBE, config.streams)),
             }
         )
 
@@ -138,65 +150,107 @@ class Accelerator(wiring.Component):
                 "layer": config.states.bit_length(),
             }
         )
-        m.submodules.conductor = conductor = Conductor()
+        m.submodules.conductor = conductor = Conductor(config.streams)
         m.submodules.sequencer = sequencer = Sequencer(config)
         m.submodules.unpacker = unpacker = Unpacker(config.beat_bits)
         m.submodules.weights = weights = WeightBuffer(config.hidden)
         m.submodules.vectors = vectors = VectorControl(config)
-        m.submodules.matmul = matmul = MatMul(config, tag, Datapath.behind)
-        m.submodules.datapath = datapath = Datapath(config)
-        embedding = self._embedding(m, sequencer, unpacker, weights, vectors, datapath)
-        self._tokens(m, conductor, sequencer, datapath)
-        self._vectors(m, sequencer, unpacker, weights, vectors, datapath, embedding)
-        busy = self._scales(m, vectors, matmul, datapath)
-        self._products(m, sequencer, weights, vectors, matmul, datapath, embedding)
+        m.submodules.matmul = matmul = MatMul(config, tag, Datapath.behind + config.lag)
+        datapaths = [Datapath(config) for _ in range(config.streams)]
+        for k, datapath in enumerate(datapaths):
+            m.submodules[f"datapath{k}"] = datapath
+        embedding = self._embedding(m, sequencer, unpacker, weights, vectors, datapaths)
+        self._tokens(m, conductor, sequencer, datapaths)
+        self._raw(m, conductor, matmul, datapaths)
+        self._vectors(m, sequencer, unpacker, weights, vectors, datapaths)
+        busy = self._scales(m, vectors, matmul, datapaths)
+        self._products(m, conductor, sequencer, weights, vectors, matmul, datapaths, embedding)
 
-        quantising = ~datapath.complete
+        quantising = ~Cat(datapath.complete for datapath in datapaths).all()
         opcode = sequencer.instruction.opcode
         m.d.comb += [
             # What a new pass would overwrite must have been used.
             sequencer.vector_ready.eq(
-                vectors.idle & ~((opcode == Opcode.PROJECT) & quantising) & ((opcode == Opcode.BOUND) | ~busy)
+                vectors.idle
+                & ~((opcode == Opcode.PROJECT) & (quantising | (embedding & sequencer.instruction.embedded)))
+                & ((opcode == Opcode.BOUND) | ~busy)
             ),
             sequencer.drained.eq(vectors.idle & ~quantising & matmul.idle & ~busy),
         ]
-        self._watch(m, conductor, sequencer, weights, vectors, matmul, datapath, embedding)
+        self._watch(m, conductor, sequencer, matmul, datapaths, embedding)
         return m
 
-    def _tokens(self, m: Module, conductor: Conductor, sequencer: Sequencer, datapath: Datapath) -> None:
-        """Tokens in and out."""
+    def _tokens(
+        self, m: Module, conductor: Conductor, sequencer: Sequencer, datapaths: list[Datapath]
+    ) -> None:
+        """Tokens in and out, settings, states."""
         settings = self.settings
         connect(m, flipped(self.tokens), conductor.tokens)
         connect(m, flipped(self.results), conductor.results)
-        connect(m, flipped(self.raw), datapath.raw)
         m.d.comb += [
-            conductor.new_tokens.eq(settings.new_tokens),
-            conductor.stops.eq(settings.stops),
-            conductor.stops_enabled.eq(settings.stops_enabled),
-            conductor.halt.eq(settings.halt),
+            *(getattr(conductor, name).eq(settings[name]) for name in ("stops", "stops_enabled", "halt", "chain")),
             conductor.set_position.eq(self.set_position),
+            conductor.position_stream.eq(self.state_stream),
             conductor.new_position.eq(self.new_position),
-            self.position.eq(conductor.position),
+            self.positions.eq(conductor.positions),
             sequencer.start.eq(conductor.start),
-            sequencer.token.eq(conductor.token),
-            sequencer.logits.eq(conductor.logits),
+            sequencer.active.eq(conductor.active),
+            sequencer.logits.eq((conductor.active & conductor.logits).any()),
             conductor.done.eq(sequencer.done),
-            conductor.chosen.eq(datapath.token),
-            conductor.mantissa.eq(datapath.mantissa),
-            conductor.exponent.eq(datapath.exponent),
             self.idle.eq(conductor.idle),
-            datapath.position.eq(conductor.position),
-            datapath.first.eq(conductor.position == 0),
-            *(datapath.sampling[name].eq(settings[name]) for name, _ in SAMPLING),
-            datapath.busy.eq(~conductor.idle),
-            datapath.state_address.eq(self.state_address),
-            datapath.state_write.eq(self.state_write),
-            datapath.state_write_value.eq(self.state_write_value),
-            self.state_value.eq(datapath.state_value),
+            self.state_value.eq(Array(datapath.state_value for datapath in datapaths)[self.state_stream]),
             sequencer.program_write.eq(self.program_write),
             sequencer.program_address.eq(self.program_address),
             sequencer.program_word.eq(self.program_word),
         ]
+        for k, datapath in enumerate(datapaths):
+            m.d.comb += [
+                sequencer.token[k].eq(conductor.token[k]),
+                conductor.chosen[k].eq(datapath.token),
+                conductor.mantissa[k].eq(datapath.mantissa),
+                conductor.exponent[k].eq(datapath.exponent),
+                datapath.active.eq(conductor.active[k]),
+                datapath.position.eq(conductor.positions[k]),
+                datapath.first.eq(conductor.positions[k] == 0),
+                datapath.sampling.seed.eq(settings.seeds[k]),
+                datapath.sampling.sample.eq(settings.sample),
+                datapath.sampling.emit_raw.eq(settings.emit_raw & conductor.active[k] & conductor.logits[k]),
+                datapath.sampling.temperature_mantissa.eq(settings.temperature_mantissa),
+                datapath.sampling.temperature_exponent.eq(settings.temperature_exponent),
+                datapath.busy.eq(~conductor.idle),
+                datapath.state_address.eq(self.state_address),
+                datapath.state_write.eq(self.state_write & (self.state_stream == k)),
+                datapath.state_write_value.eq(self.state_write_value),
+                # Positions of one text: each goes on from the state of the one before, and the last one's is
+                # kept, in the first stream's memory.
+                datapath.chained.eq(settings.chain if k else 0),
+                datapath.keep.eq(conductor.active[k] & ~settings.chain),
+            ]
+            if k:
+                m.d.comb += datapath.chain.eq(datapaths[k - 1].h)
+        if len(datapaths) > 1:
+            m.d.comb += [
+                datapaths[0].other_write.eq(settings.chain & datapaths[-1].h_write),
+                datapaths[0].other_row.eq(datapaths[-1].h_row),
+                datapaths[0].other_h.eq(datapaths[-1].h),
+            ]
+
+    def _raw(self, m: Module, conductor: Conductor, matmul: MatMul, datapaths: list[Datapath]) -> None:
+        """Raw logits of all streams in turn; a row's last one lets the next row come."""
+        waits: Value = C(0, 1)
+        for k, datapath in enumerate(datapaths):
+            with m.If(~waits & datapath.raw.valid):
+                m.d.comb += [
+                    self.raw.valid.eq(1),
+                    self.raw.payload.sum.eq(datapath.raw.payload.sum),
+                    self.raw.payload.row.eq(datapath.raw.payload.row),
+                    self.raw.payload.stream.eq(k),
+                    datapath.raw.ready.eq(self.raw.ready),
+                ]
+            waits = waits | datapath.raw.valid
+            # A stream's rows come after those of the streams before it.
+            with m.If(datapath.sampling.emit_raw):
+                m.d.comb += matmul.taken.eq(datapath.taken)
 
     def _embedding(
         self,
@@ -205,7 +259,7 @@ class Accelerator(wiring.Component):
         unpacker: Unpacker,
         weights: WeightBuffer,
         vectors: VectorControl,
-        datapath: Datapath,
+        datapaths: list[Datapath],
     ) -> Signal:
         """Take a token's row past the weight buffer into x; return whether that is going on."""
         config = self.config
@@ -213,28 +267,39 @@ class Accelerator(wiring.Component):
         row, count = Signal(config.element_bits), Signal(config.element_bits)
         drain = Signal(range(Datapath.behind + 1))
         take, header, begin = Signal(), Signal(), Signal()
+        whose = Signal(range(config.streams))
+        # One stream's elements are measured as they come, those of several when all have come.
+        alone = config.streams == 1
         m.d.comb += [
-            sequencer.embed_ready.eq(~active & unpacker.idle & vectors.running),
+            sequencer.embed_ready.eq(~active & unpacker.idle & (vectors.running if alone else vectors.idle)),
             unpacker.take_header.eq(vectors.take_header | header),
             unpacker.start.eq(vectors.unpack | begin),
             unpacker.bytes.eq(begin),
             unpacker.count.eq(Mux(begin, count, vectors.count)),
-            unpacker.elements.ready.eq(Mux(active, weights.available, weights.weights.ready)),
+            unpacker.elements.ready.eq(
+                Mux(active, weights.available if alone else 1, weights.weights.ready)
+            ),
             weights.weights.payload.eq(unpacker.elements.payload),
             weights.weights.valid.eq(unpacker.elements.valid & ~active),
             take.eq(active & unpacker.elements.valid & unpacker.elements.ready),
-            weights.reserve.eq(vectors.reserve | take),
+            weights.reserve.eq(vectors.reserve | (take if alone else 0)),
             vectors.header_taken.eq(unpacker.header_taken),
-            datapath.embed.eq(header & unpacker.header_taken),
-            datapath.embedding_header.eq(unpacker.header),
-            datapath.embedding_valid.eq(take),
-            datapath.embedding_row.eq(row),
-            datapath.embedding.eq(unpacker.elements.payload),
         ]
+        for k, datapath in enumerate(datapaths):
+            m.d.comb += [
+                datapath.embed.eq(header & unpacker.header_taken),
+                datapath.embedding_header.eq(unpacker.header),
+                datapath.embedding_valid.eq(take & (whose == k)),
+                datapath.embedding_row.eq(row),
+                datapath.embedding.eq(unpacker.elements.payload),
+            ]
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(sequencer.embed):
-                    m.d.sync += [active.eq(1), row.eq(0), count.eq(sequencer.instruction.count)]
+                    m.d.sync += [
+                        active.eq(1), row.eq(0), count.eq(sequencer.instruction.count),
+                        whose.eq(sequencer.embed_stream),
+                    ]  # fmt: skip
                     m.next = "HEADER"
             with m.State("HEADER"):
                 m.d.comb += header.eq(1)
@@ -261,54 +326,59 @@ class Accelerator(wiring.Component):
         unpacker: Unpacker,
         weights: WeightBuffer,
         vectors: VectorControl,
-        datapath: Datapath,
-        embedding: Signal,
+        datapaths: list[Datapath],
     ) -> None:
         """Vector weights meet elements."""
         instruction = sequencer.instruction
-        now = datapath.vector_pass
         connect(m, flipped(self.vector_request), sequencer.vector_request)
         connect(m, flipped(self.vector_beats), unpacker.beats)
         m.d.comb += [
             vectors.start.eq(sequencer.vector),
             vectors.instruction.eq(instruction),
+            vectors.scanning.eq(instruction.embedded & (sequencer.layer == 0)),
             vectors.available.eq(weights.available),
-            vectors.produced.eq(datapath.produced),
+            vectors.produced.eq(datapaths[0].produced),
             weights.pop.eq(vectors.pop),
-            *(
-                now[name].eq(getattr(vectors, name))
-                for name in ("clear", "projecting", "own_energy", "product", "against_g", "running", "reading")
-            ),
-            *(now[name].eq(getattr(vectors, name)) for name in ("valid", "measured", "bound_write")),
-            datapath.address.eq(vectors.address),
-            datapath.weight.eq(weights.weight),
-            datapath.bound_row.eq(vectors.bound_row),
-            datapath.project.eq(sequencer.vector & (instruction.opcode == Opcode.PROJECT)),
-            datapath.project_count.eq(instruction.count),
-            datapath.project_slot.eq(instruction.slot),
         ]
+        header = Signal(HEADER)
         with m.If(vectors.take_header & unpacker.header_taken):
-            m.d.sync += datapath.header.eq(unpacker.header)
+            m.d.sync += header.eq(unpacker.header)
+        lagging = delay(m, weights.weight, self.config.lag, "weight")
+        for k, datapath in enumerate(datapaths):
+            late = lagging[Mlgru.latency * k]
+            m.d.comb += [
+                *(datapath.vector_pass[name].eq(getattr(vectors, name)) for name, _ in VECTOR_PASS),
+                datapath.address.eq(vectors.address),
+                datapath.weight.eq(Mux(vectors.running, late, weights.weight) if k else weights.weight),
+                datapath.bound_row.eq(vectors.bound_row),
+                datapath.project.eq(sequencer.vector & (instruction.opcode == Opcode.PROJECT)),
+                datapath.project_count.eq(instruction.count),
+                datapath.project_slot.eq(instruction.slot),
+                datapath.header.eq(header),
+            ]
 
-    def _scales(self, m: Module, vectors: VectorControl, matmul: MatMul, datapath: Datapath) -> Signal:
-        """Start a product's output scale when it can be known; return whether one is owed."""
-        wanted, working, ready = Signal(), Signal(), Signal()
-        entered = Signal()
-        busy = Signal()
+    def _scales(
+        self, m: Module, vectors: VectorControl, matmul: MatMul, datapaths: list[Datapath]
+    ) -> Signal:
+        """Start a product's output scales when they can be known; return whether some are owed."""
+        wanted, ready = Signal(), Signal()
+        working = Signal(len(datapaths))
+        start, entered, busy = Signal(), Signal(), Signal()
         m.d.sync += entered.eq(matmul.enter)
         m.d.comb += [
-            datapath.enter.eq(entered),
-            # The scale before stays until its product's sums have entered.
-            datapath.scale_start.eq(wanted & ~working & ~ready & ~entered),
-            matmul.may_enter.eq(ready),
-            busy.eq(vectors.scale | wanted | working),
+            # The scales before stay until their product's sums have entered.
+            start.eq(wanted & ~working.any() & ~ready & ~entered),
+            matmul.may_enter.eq(ready & ~working.any()),
+            busy.eq(vectors.scale | wanted | working.any()),
         ]
         with m.If(vectors.scale):
             m.d.sync += wanted.eq(1)
-        with m.If(datapath.scale_start):
-            m.d.sync += [wanted.eq(0), working.eq(1)]
-        with m.If(working & datapath.scale_done):
-            m.d.sync += [working.eq(0), ready.eq(1)]
+        for k, datapath in enumerate(datapaths):
+            m.d.comb += [datapath.scale_start.eq(start), datapath.enter.eq(entered)]
+            with m.If(datapath.scale_done):
+                m.d.sync += working[k].eq(0)
+        with m.If(start):
+            m.d.sync += [wanted.eq(0), working.eq(~0), ready.eq(1)]
         with m.If(matmul.enter):
             m.d.sync += ready.eq(0)
         return busy
@@ -316,11 +386,12 @@ class Accelerator(wiring.Component):
     def _products(
         self,
         m: Module,
+        conductor: Conductor,
         sequencer: Sequencer,
         weights: WeightBuffer,
         vectors: VectorControl,
         matmul: MatMul,
-        datapath: Datapath,
+        datapaths: list[Datapath],
         embedding: Signal,
     ) -> None:
         """Matrix products: from int8 inputs to the epilogues."""
@@ -329,8 +400,12 @@ class Accelerator(wiring.Component):
         connect(m, flipped(self.beats), matmul.beats)
         mode = matmul.sums_tag.mode
         feeds = (mode == Mode.MLGRU) | (mode == Mode.GLU) | (mode == Mode.RESIDUAL)
-        same = datapath.current_slot == matmul.fill_slot
-        in_head = mode == Mode.HEAD
+        same = datapaths[0].current_slot == matmul.fill_slot
+        every = {
+            name: Cat(getattr(datapath, name) for datapath in datapaths).all() for name in ("certain", "complete")
+        }
+        void = Cat(datapath.void for datapath in datapaths).any()
+        block_there = Cat(datapath.blocks > matmul.fill_block for datapath in datapaths).all()
         m.d.comb += [
             sequencer.matrix_ready.eq(matmul.ready),
             matmul.start.eq(sequencer.matrix),
@@ -341,48 +416,51 @@ class Accelerator(wiring.Component):
             matmul.tag.state_base.eq(sequencer.state_base),
             matmul.tag.layer.eq(sequencer.layer),
             # The other slot is complete: its projection was the one before.
-            matmul.fill_certain.eq(~same | datapath.certain),
-            matmul.fill_void.eq(same & datapath.void),
+            matmul.fill_certain.eq(~same | every["certain"]),
+            matmul.fill_void.eq(same & void),
+            # Only the first block is filled while its inputs are not certain.
             matmul.fill_ready.eq(
                 ~same
-                | datapath.complete
-                | (
-                    ~datapath.void
-                    & (datapath.blocks > matmul.fill_block)
-                    & (datapath.certain | (matmul.fill_block == 0))
-                )
+                | every["complete"]
+                | (~void & block_there & (every["certain"] | (matmul.fill_block == 0)))
             ),
-            datapath.word_address.eq(matmul.word_address),
-            matmul.words.eq(datapath.word),
+            matmul.words.eq(Cat(datapath.word for datapath in datapaths)),
             # Whoever takes the elements that a row makes must be there, with a weight for each.
             matmul.open.eq(~feeds | (vectors.running & weights.available)),
-            matmul.one_by_one.eq(in_head & self.settings.emit_raw),
-            matmul.taken.eq(datapath.taken),
-            datapath.sum_valid.eq(matmul.valid),
-            datapath.row.eq(matmul.row),
-            datapath.sum.eq(matmul.sums[0]),
-            datapath.mode.eq(Mux(embedding, Mode.EMBED, mode)),
-            datapath.state_base.eq(matmul.sums_tag.state_base),
-            datapath.head_start.eq(matmul.start & (instruction.epilogue == Mode.HEAD)),
+            matmul.one_by_one.eq(
+                (mode == Mode.HEAD) & self.settings.emit_raw & (conductor.active & conductor.logits).any()
+            ),
             self.layer.eq(Mux(embedding, 0, matmul.sums_tag.layer)),
         ]
         with m.If(matmul.leaves & feeds & ((mode != Mode.GLU) | matmul.odd)):
             m.d.comb += weights.reserve.eq(1)
+        # States go from one stream to the next, so each has its rows when the one before has its states.
+        lagging = delay(m, Cat(matmul.valid, matmul.row), self.config.lag, "sum")
+        for k, datapath in enumerate(datapaths):
+            behind = Mlgru.latency * k
+            m.d.comb += [
+                datapath.word_address.eq(matmul.word_address),
+                datapath.sum_valid.eq(lagging[behind][0]),
+                datapath.row.eq(lagging[behind][1:]),
+                datapath.sum.eq(delay(m, matmul.sums[k], behind, f"sum_of_{k}_")[-1]),
+                datapath.mode.eq(Mux(embedding, Mode.EMBED, mode)),
+                datapath.state_base.eq(matmul.sums_tag.state_base),
+                datapath.head_start.eq(matmul.start & (instruction.epilogue == Mode.HEAD)),
+            ]
 
     def _watch(
         self,
         m: Module,
         conductor: Conductor,
         sequencer: Sequencer,
-        weights: WeightBuffer,
-        vectors: VectorControl,
         matmul: MatMul,
-        datapath: Datapath,
+        datapaths: list[Datapath],
         embedding: Signal,
     ) -> None:
-        """Counters, status and probe."""
+        """Counters, status and probes."""
         status = self.status
         cause = Signal(4)
+        certain = Cat(datapath.certain for datapath in datapaths).all()
         m.d.comb += cause.eq(CAUSES.index("other"))
         with m.If(self.beats.valid & self.beats.ready):
             m.d.comb += cause.eq(CAUSES.index("fed"))
@@ -391,7 +469,7 @@ class Accelerator(wiring.Component):
             with m.If(self.vector_beats.valid & self.vector_beats.ready):
                 m.d.comb += cause.eq(CAUSES.index("vectors"))
         with m.Elif(matmul.waits_for_inputs):
-            m.d.comb += cause.eq(Mux(datapath.certain, CAUSES.index("quantising"), CAUSES.index("maximum")))
+            m.d.comb += cause.eq(Mux(certain, CAUSES.index("quantising"), CAUSES.index("maximum")))
         with m.Elif(matmul.waits_for_tables):
             m.d.comb += cause.eq(CAUSES.index("filling"))
         with m.Elif(matmul.waits_for_scale):
@@ -404,7 +482,7 @@ class Accelerator(wiring.Component):
             m.d.comb += cause.eq(CAUSES.index("head"))
         with m.If(~conductor.idle):
             m.d.sync += self.cycles.eq(self.cycles + 1)
-        m.d.sync += self.saturations.eq(self.saturations + datapath.saturations)
+        m.d.sync += self.saturations.eq(self.saturations + sum(datapath.saturations for datapath in datapaths))
         m.d.comb += [
             status.running.eq(~conductor.idle),
             status.opcode.eq(sequencer.instruction.opcode),
@@ -417,5 +495,5 @@ class Accelerator(wiring.Component):
             status.waits_for_vector_beats.eq(self.vector_beats.ready & ~self.vector_beats.valid),
             status.waits_for_raw.eq(self.raw.valid & ~self.raw.ready),
             status.waits_for_result.eq(self.results.valid & ~self.results.ready),
-            self.probe.eq(datapath.probe),
+            *(self.probe[k].eq(datapath.probe) for k, datapath in enumerate(datapaths)),
         ]

@@ -88,10 +88,13 @@ def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Progr
     layer, base = places.layer, places.layer_base
     bound = layer["bound"]
     embed = Instruction(Opcode.EMBED, count=d, beats=places.embedding_stride)
-    project_i, multiply_i = linear(layer, base, "i", d, d, Epilogue.SILU, running=True)
+    several = accelerator.streams > 1
+    project_i, multiply_i = linear(layer, base, "i", d, d, Epilogue.SILU, running=True, embedded=several)
+    # One text's embedding is taken as it comes, and its weights are there before its token; several texts'
+    # come one after another.
+    begin = [embed, project_i] if several else [project_i, embed]
     body = [
-        project_i,
-        embed,
+        *begin,
         multiply_i,
         energy(layer["attn_norm"], base, layered=True),
         Instruction(Opcode.BOUND, address=base + bound.offset, count=d, beats=bound.beats, layered=True),

@@ -1,6 +1,6 @@
 """Takes tokens from the host, counts positions, and feeds sampled tokens back."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out
@@ -8,10 +8,20 @@ from amaranth.lib.wiring import In, Out
 from ..models.numerics import EXPONENT_BITS, SCALE
 from .isa import COUNT_BITS
 
-__all__ = ["RESULT", "STOPS", "TOKEN", "Conductor"]
+__all__ = ["RESULT", "STOPS", "STREAM_BITS", "TOKEN", "Conductor"]
 
-TOKEN = StructLayout({"token": unsigned(COUNT_BITS), "logits": unsigned(1), "generate": unsigned(1)})
-"""A token to consume; whether its logits are wanted; whether to go on with the token chosen from them."""
+STREAM_BITS = 4
+"""Bits of a stream's number."""
+
+TOKEN = StructLayout(
+    {
+        "token": unsigned(COUNT_BITS),
+        "logits": unsigned(1),
+        "new_tokens": unsigned(COUNT_BITS),
+        "stream": unsigned(STREAM_BITS),
+    }
+)
+"""A token to consume; whether its logits are wanted; how many to choose and consume after it; whose it is."""
 
 RESULT = StructLayout(
     {
@@ -19,103 +29,148 @@ RESULT = StructLayout(
         "mantissa": unsigned(SCALE.bits),
         "exponent": signed(EXPONENT_BITS),
         "last": unsigned(1),
+        "stream": unsigned(STREAM_BITS),
     }
 )
-"""A chosen token; the scale of its raw logits; whether the device now waits for the host."""
+"""A chosen token; the scale of its raw logits; whether its stream now waits for the host; which one it is."""
 
 STOPS = 2
 """Number of stop tokens."""
 
 
 class Conductor(wiring.Component):
-    """Runs the sequencer once a token.
+    """Runs the sequencer once for a step: a token of each stream that has one.
 
-    After a token with `generate`, chosen tokens are consumed in turn until `new_tokens` have been chosen or a
-    stop token was. Latency: 2 cycles a token. Cost: a 32-bit counter of positions and a 16-bit one of tokens.
+    A step begins when the host offers no token that could still join it. After a token with `new_tokens`,
+    chosen tokens are consumed in turn until so many have been chosen or a stop token was. With `chain` the
+    streams are successive positions of one text, the first stream's, and a step waits for a token for each.
+    Latency: 2 cycles a step and 1 a stream. Cost: for each stream a 32-bit counter of positions, a 16-bit one
+    of tokens, a 16-bit token.
+
+    Parameters
+    ----------
+    streams
+        Number of streams.
 
     Attributes
     ----------
     tokens : In(stream), results : Out(stream)
         See `TOKEN` and `RESULT`.
-    new_tokens, stops, stops_enabled, halt : In
+    stops, stops_enabled, halt : In
         When to stop generating; `halt` stops at once.
-    set_position, new_position : In
-        Moves to a position while `idle`; 0 begins a text, with zero state.
-    position : Out
-        Number of tokens consumed.
-    start, token, logits : Out; done, chosen, mantissa, exponent : In
-        The sequencer's and the head's side.
+    chain : In(1)
+        The streams are positions of one text.
+    set_position, position_stream, new_position : In
+        Moves a stream to a position while `idle`; 0 begins a text, with zero state.
+    positions : Out
+        Number of tokens that each stream has consumed.
+    start, token, active, logits : Out; done, chosen, mantissa, exponent : In
+        The sequencer's and the heads' side: a step of the streams that are `active`, those that want logits.
     idle : Out(1)
         Waits for a token.
+
+    Raises
+    ------
+    ValueError
+        If the number of streams is out of range.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, streams: int = 1) -> None:
+        if not 1 <= streams <= 1 << STREAM_BITS:
+            raise ValueError(f"a conductor has from 1 to {1 << STREAM_BITS} streams, not {streams}")
+        self._streams = streams
+        counts = ArrayLayout(unsigned(COUNT_BITS), streams)
         super().__init__(
             {
                 "tokens": In(stream.Signature(TOKEN)),
                 "results": Out(stream.Signature(RESULT)),
-                "new_tokens": In(COUNT_BITS),
                 "stops": In(ArrayLayout(unsigned(COUNT_BITS), STOPS)),
                 "stops_enabled": In(STOPS),
                 "halt": In(1),
+                "chain": In(1),
                 "set_position": In(1),
+                "position_stream": In(STREAM_BITS),
                 "new_position": In(32),
-                "position": Out(32),
+                "positions": Out(ArrayLayout(unsigned(32), streams)),
                 "start": Out(1),
-                "token": Out(COUNT_BITS),
-                "logits": Out(1),
+                "token": Out(counts),
+                "active": Out(streams),
+                "logits": Out(streams),
                 "done": In(1),
-                "chosen": In(COUNT_BITS),
-                "mantissa": In(SCALE.bits),
-                "exponent": In(signed(EXPONENT_BITS)),
+                "chosen": In(counts),
+                "mantissa": In(ArrayLayout(unsigned(SCALE.bits), streams)),
+                "exponent": In(ArrayLayout(signed(EXPONENT_BITS), streams)),
                 "idle": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        left = Signal(COUNT_BITS)
-        stopped = Signal()
-        m.d.comb += stopped.eq((left <= 1) | self.halt)
-        for k in range(STOPS):
-            with m.If(self.stops_enabled[k] & (self.stops[k] == self.chosen)):
-                m.d.comb += stopped.eq(1)
+        streams = range(self._streams)
+        offered = self.tokens.payload
+        left = Array(Signal(COUNT_BITS, name=f"left{k}") for k in streams)
+        at = Signal(range(self._streams))
+        free, last = Signal(), Signal()
+        chosen = Signal(COUNT_BITS)
+        here = self.active.bit_select(at, 1)
         m.d.comb += [
-            self.results.payload.token.eq(self.chosen),
-            self.results.payload.mantissa.eq(self.mantissa),
-            self.results.payload.exponent.eq(self.exponent),
-            self.results.payload.last.eq(stopped),
+            free.eq(~self.active.bit_select(offered.stream, 1) & (offered.stream < self._streams)),
+            chosen.eq(Array(self.chosen)[at]),
+            last.eq((left[at] <= 1) | self.halt),
+            self.results.payload.token.eq(chosen),
+            self.results.payload.mantissa.eq(Array(self.mantissa)[at]),
+            self.results.payload.exponent.eq(Array(self.exponent)[at]),
+            self.results.payload.last.eq(last),
+            self.results.payload.stream.eq(at),
         ]
+        for k in range(STOPS):
+            with m.If(self.stops_enabled[k] & (self.stops[k] == chosen)):
+                m.d.comb += last.eq(1)
         with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.idle.eq(1)
+            with m.State("GATHER"):
+                m.d.comb += [
+                    self.idle.eq(self.active == 0),
+                    self.tokens.ready.eq(free & ~self.set_position),
+                ]
                 with m.If(self.set_position):
-                    m.d.sync += self.position.eq(self.new_position)
-                with m.Else():
-                    m.d.comb += self.tokens.ready.eq(1)
-                    with m.If(self.tokens.valid):
-                        m.d.sync += [
-                            self.token.eq(self.tokens.payload.token),
-                            self.logits.eq(self.tokens.payload.logits),
-                            left.eq(0),
-                        ]
-                        with m.If(self.tokens.payload.generate):
-                            m.d.sync += left.eq(self.new_tokens)
-                        m.next = "START"
+                    for k in streams:
+                        with m.If(self.position_stream == k):
+                            m.d.sync += self.positions[k].eq(self.new_position)
+                with m.Elif(self.tokens.valid & free):
+                    for k in streams:
+                        with m.If(offered.stream == k):
+                            m.d.sync += [
+                                self.token[k].eq(offered.token),
+                                self.logits[k].eq(offered.logits),
+                                self.active[k].eq(1),
+                                left[k].eq(offered.new_tokens),
+                            ]
+                with m.Elif(Mux(self.chain, self.active.all(), self.active.any())):
+                    m.next = "START"
             with m.State("START"):
                 m.d.comb += self.start.eq(1)
+                with m.If(self.chain):
+                    for k in streams[1:]:
+                        m.d.sync += self.positions[k].eq(self.positions[0] + k)
                 m.next = "RUN"
             with m.State("RUN"):
+                m.d.sync += at.eq(0)
                 with m.If(self.done):
-                    m.d.sync += self.position.eq(self.position + 1)
-                    m.next = "IDLE"
-                    with m.If(self.logits):
-                        m.next = "RESULT"
+                    for k in streams:
+                        with m.If(self.active[k]):
+                            m.d.sync += self.positions[k].eq(self.positions[k] + 1)
+                    with m.If(self.chain):
+                        m.d.sync += self.positions[0].eq(self.positions[0] + self._streams)
+                    m.next = "RESULT"
             with m.State("RESULT"):
-                m.d.comb += self.results.valid.eq(1)
-                with m.If(self.results.ready):
-                    m.d.sync += [self.token.eq(self.chosen), left.eq(left - 1)]
-                    m.next = "IDLE"
-                    with m.If(~stopped):
-                        m.next = "START"
+                m.d.comb += self.results.valid.eq(here & self.logits.bit_select(at, 1))
+                with m.If(~self.results.valid | self.results.ready):
+                    for k in streams:
+                        with m.If(at == k):
+                            m.d.sync += [self.token[k].eq(chosen), left[k].eq(left[k] - 1)]
+                            with m.If(~self.results.valid | last):
+                                m.d.sync += self.active[k].eq(0)
+                    m.d.sync += at.eq(at + 1)
+                    with m.If(at == self._streams - 1):
+                        m.next = "GATHER"
         return m

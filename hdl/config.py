@@ -14,6 +14,7 @@ from ..models.errors import TritforgeError
 from ..models.image import Layout, MemoryMap
 from ..models.trits import TRITS_PER_BYTE
 from .isa import COUNT_BITS, WORDS
+from .mlgru import Mlgru
 
 __all__ = ["AcceleratorConfig", "presets"]
 
@@ -98,6 +99,11 @@ class AcceleratorConfig:
     def vector_depth(self) -> int:
         """Elements of the longest vector."""
         return max(self.hidden, self.intermediate)
+
+    @property
+    def lag(self) -> int:
+        """Cycles by which the last stream's rows lag behind the first's, so that states can go from one to next."""
+        return Mlgru.latency * (self.streams - 1)
 
     @property
     def element_bits(self) -> int:

@@ -113,6 +113,10 @@ class Datapath(wiring.Component):
         From the next cycle on a product's sums, or an embedding's elements, use the scale of now.
     mode, first, state_base : In
         Of the rows that pass (`Epilogue`).
+    active : In(1)
+        The stream has a token; else nothing that leaves it counts.
+    chained, chain, keep, other_write, other_row, other_h : In
+        See `Epilogue`.
     sum_valid, row, sum : In
         From `MatMul`.
     embedding_valid, embedding_row, embedding : In
@@ -123,6 +127,8 @@ class Datapath(wiring.Component):
         See `Head`.
     busy, state_address, state_write, state_write_value : In; state_value : Out
         The state memory, see `Epilogue`.
+    h_write, h_row, h : Out
+        New states as they are made.
     saturations : Out
         Values clamped, to be counted in this cycle.
     probe : Out
@@ -161,6 +167,13 @@ class Datapath(wiring.Component):
                 "mode": In(Mode),
                 "first": In(1),
                 "state_base": In(range(config.states)),
+                "active": In(1),
+                "chained": In(1),
+                "chain": In(signed(ACT.bits)),
+                "keep": In(1),
+                "other_write": In(1),
+                "other_row": In(COUNT_BITS),
+                "other_h": In(signed(ACT.bits)),
                 "sum_valid": In(1),
                 "row": In(config.row_bits),
                 "sum": In(signed(SUM.bits)),
@@ -178,6 +191,9 @@ class Datapath(wiring.Component):
                 "state_write": In(1),
                 "state_write_value": In(signed(ACT.bits)),
                 "state_value": Out(signed(ACT.bits)),
+                "h_write": Out(1),
+                "h_row": Out(COUNT_BITS),
+                "h": Out(signed(ACT.bits)),
                 "saturations": Out(3),
                 "probe": Out(PROBE),
             }
@@ -214,7 +230,7 @@ class Datapath(wiring.Component):
             x.read_address.eq(Mux(self.vector_pass.reading, self.address, rescaler.early_row)),
             u.read_address.eq(self.address),
             epilogue.x_element.eq(x.element),
-            self.saturations.eq(epilogue.saturations + head.saturations),
+            self.saturations.eq(Mux(self.active, epilogue.saturations + head.saturations, 0)),
         ]
         leaving = {
             "x": (x.write, epilogue.x_row, epilogue.x_value),
@@ -227,7 +243,7 @@ class Datapath(wiring.Component):
         for probe, unit in zip(self.probe, PROBES, strict=True):
             valid, row, value = leaving[unit]
             m.d.comb += [
-                probe.valid.eq(valid), probe.mode.eq(self.mode), probe.row.eq(row), probe.value.eq(value),
+                probe.valid.eq(valid & self.active), probe.mode.eq(self.mode), probe.row.eq(row), probe.value.eq(value),
             ]  # fmt: skip
         return m
 
@@ -340,6 +356,10 @@ class Datapath(wiring.Component):
             epilogue.mode.eq(self.mode),
             epilogue.first.eq(self.first),
             epilogue.state_base.eq(self.state_base),
+            *(
+                getattr(epilogue, name).eq(getattr(self, name))
+                for name in ("chained", "chain", "keep", "other_write", "other_row", "other_h")
+            ),
             epilogue.early_row.eq(rescaler.early_row),
             epilogue.valid.eq(rescaler.out_valid),
             epilogue.row.eq(rescaler.out_row),
@@ -353,10 +373,13 @@ class Datapath(wiring.Component):
             epilogue.state_write.eq(self.state_write),
             epilogue.state_write_value.eq(self.state_write_value),
             self.state_value.eq(epilogue.state_value),
+            self.h_write.eq(epilogue.h_write),
+            self.h_row.eq(epilogue.h_row),
+            self.h.eq(epilogue.h_value),
             head.start.eq(self.head_start),
             head.active.eq(in_head),
             head.sample.eq(self.sampling.sample),
-            head.emit_raw.eq(self.sampling.emit_raw),
+            head.emit_raw.eq(self.sampling.emit_raw & self.active),
             head.seed.eq(self.sampling.seed),
             head.position.eq(self.position),
             head.sum_valid.eq(self.sum_valid),

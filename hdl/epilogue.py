@@ -36,6 +36,13 @@ class Epilogue(wiring.Component):
         First token of a text: the state is 0, whatever the memory holds.
     state_base : In
         Address of the layer's state.
+    chained, chain : In
+        If `chained`, h goes on from `chain`, the new state of another stream's same row, instead of from the
+        memory; it comes with the row.
+    keep : In(1)
+        New states are written.
+    other_write, other_row, other_h : In
+        New states of another stream are written instead.
     early_row, valid, row, value, clamped : In
         From `Rescaler`.
     bound_write, bound_row, bound : In
@@ -66,6 +73,12 @@ class Epilogue(wiring.Component):
                 "mode": In(Mode),
                 "first": In(1),
                 "state_base": In(range(states)),
+                "chained": In(1),
+                "chain": In(signed(ACT.bits)),
+                "keep": In(1, init=1),
+                "other_write": In(1),
+                "other_row": In(COUNT_BITS),
+                "other_h": In(signed(ACT.bits)),
                 "early_row": In(COUNT_BITS),
                 "valid": In(1),
                 "row": In(COUNT_BITS),
@@ -123,14 +136,22 @@ class Epilogue(wiring.Component):
             self.state_value.eq(h_read.data),
             mlgru.i.eq(i_read.data),
             mlgru.f.eq(f_read.data),
-            mlgru.before.eq(Mux(self.first, 0, h_read.data)),
+            mlgru.before.eq(Mux(self.chained, self.chain, Mux(self.first, 0, h_read.data))),
             activation.valid.eq(Mux(in_gru, h_done, self.valid)),
             activation.x.eq(Mux(in_gru, mlgru.h, act)),
             activation.y.eq(Mux(in_gru, g, act)),
             activation.row.eq(Mux(in_gru, h_row, self.row)),
-            h_write.en.eq(h_done | (self.state_write & ~self.busy)),
-            h_write.addr.eq(Mux(self.busy, self.state_base + h_row, self.state_address)),
-            h_write.data.eq(Mux(self.busy, mlgru.h, self.state_write_value)),
+            h_write.en.eq(Mux(self.busy, (h_done & self.keep) | self.other_write, self.state_write)),
+            h_write.addr.eq(
+                Mux(
+                    self.busy,
+                    self.state_base + Mux(self.other_write, self.other_row, h_row),
+                    self.state_address,
+                )
+            ),
+            h_write.data.eq(
+                Mux(self.busy, Mux(self.other_write, self.other_h, mlgru.h), self.state_write_value)
+            ),
         ]
 
         # i and f are buffered.

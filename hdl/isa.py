@@ -74,7 +74,8 @@ LAYOUT = data.StructLayout(
         "own_energy": unsigned(1),
         "against_g": unsigned(1),
         "slot": unsigned(1),
-        "spare": unsigned(2),
+        "embedded": unsigned(1),
+        "spare": unsigned(1),
         "address": unsigned(32),
         "count": unsigned(COUNT_BITS),
         "spare2": unsigned(16),
@@ -115,6 +116,8 @@ class Instruction:
         ENERGY: the output scale's epsilon is measured against the sum of squares of g.
     slot
         Half of the activation memory that PROJECT writes and MATMUL reads.
+    embedded
+        PROJECT that runs with x's elements, but in layer 0 finds them in the memory: the embedding came before.
     """
 
     opcode: Opcode
@@ -130,6 +133,7 @@ class Instruction:
     own_energy: bool = False
     against_g: bool = False
     slot: int = 0
+    embedded: bool = False
 
     def words(self) -> list[int]:
         """The instruction as 16-bit words.

@@ -1,8 +1,8 @@
 """Runs a model's program once for each token."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Module, Mux, Signal, unsigned
 from amaranth.lib import memory, stream, wiring
-from amaranth.lib.data import StructLayout
+from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
@@ -33,8 +33,8 @@ class Sequencer(wiring.Component):
         Write port of the program memory.
     start : In(1)
         A token is there; not before `done` of the one before. The first start begins the program.
-    token, logits : In
-        The token, and whether the head is to run; held until `done`.
+    token, active, logits : In
+        Tokens of the streams that are active, and whether the head is to run; held until `done`.
     done : Out(1)
         A pulse at the program's end.
     matrix_request, vector_request : Out(stream)
@@ -42,7 +42,7 @@ class Sequencer(wiring.Component):
     instruction : Out
         The instruction to be started.
     embed, vector, matrix : Out(1)
-        Pulses: its unit begins.
+        Pulses: its unit begins; EMBED for one active stream after the other, `embed_stream`.
     embed_ready, vector_ready, matrix_ready : In(1)
         The unit can take `instruction`.
     drained : In(1)
@@ -61,13 +61,15 @@ class Sequencer(wiring.Component):
                 "program_address": In(range(config.program_words)),
                 "program_word": In(WORD_BITS),
                 "start": In(1),
-                "token": In(config.vocabulary.bit_length()),
+                "token": In(ArrayLayout(unsigned(config.vocabulary.bit_length()), config.streams)),
+                "active": In(config.streams),
                 "logits": In(1),
                 "done": Out(1),
                 "matrix_request": Out(stream.Signature(REQUEST)),
                 "vector_request": Out(stream.Signature(REQUEST)),
                 "instruction": Out(LAYOUT),
                 "embed": Out(1),
+                "embed_stream": Out(range(config.streams)),
                 "vector": Out(1),
                 "matrix": Out(1),
                 "embed_ready": In(1),
@@ -154,9 +156,11 @@ class Sequencer(wiring.Component):
                     with m.Case(Opcode.END):
                         m.next = "END"
             with m.State("TOKEN"):
-                m.d.sync += factor.eq(self.token)
+                m.d.sync += factor.eq(Array(self.token)[self.embed_stream])
                 with m.If(going):
                     m.next = "ROW"
+                    with m.If(~self.active.bit_select(self.embed_stream, 1)):
+                        m.next = "NEXT_TOKEN"
             with m.State("ROW"):  # address += token * beats, shift and add
                 with m.If(factor[0]):
                     m.d.sync += address.eq(address + stride)
@@ -175,6 +179,14 @@ class Sequencer(wiring.Component):
                         self.embed.eq(is_embed),
                         self.vector.eq(~is_matrix & ~is_embed),
                     ]
+                    m.next = "FETCH"
+                    with m.If(is_embed):
+                        m.next = "NEXT_TOKEN"
+            with m.State("NEXT_TOKEN"):
+                m.d.sync += self.embed_stream.eq(self.embed_stream + 1)
+                m.next = "DECODE"
+                with m.If(self.embed_stream == config.streams - 1):
+                    m.d.sync += self.embed_stream.eq(0)
                     m.next = "FETCH"
             with m.State("END"):
                 with m.If(self.drained):

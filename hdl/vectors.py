@@ -57,6 +57,7 @@ class VectorControl(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self._count_bits = config.element_bits
+        self._lag = config.lag
         super().__init__(
             {
                 "start": In(1),
@@ -92,7 +93,7 @@ class VectorControl(wiring.Component):
         opcode = Signal(Opcode)
         left, element = Signal(self._count_bits), Signal(self._count_bits)
         scale, run, read = Signal(), Signal(), Signal()
-        flush = Signal(range(Measure.latency + 1))
+        flush = Signal(range(Measure.latency + self._lag + 1))
         m.d.comb += [
             self.address.eq(element),
             self.count.eq(left),
@@ -128,7 +129,7 @@ class VectorControl(wiring.Component):
                 with m.If(self.header_taken):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                m.d.sync += [element.eq(0), self.bound_row.eq(0), flush.eq(Measure.latency)]
+                m.d.sync += [element.eq(0), self.bound_row.eq(0), flush.eq(Measure.latency + Mux(run, self._lag, 0))]
                 m.next = "PASS"
                 with m.If(opcode == Opcode.SCALE):
                     m.next = "END"
@@ -145,6 +146,7 @@ class VectorControl(wiring.Component):
                     with m.If(left == 1):
                         m.next = "FLUSH"
             with m.State("FLUSH"):
+                m.d.comb += self.running.eq(run)  # for the streams that lag behind the first
                 m.d.sync += flush.eq(flush - 1)
                 with m.If(flush == 0):
                     m.next = "END"

@@ -14,9 +14,9 @@ import numpy as np
 from amaranth.lib.data import Const
 from numpy.typing import ArrayLike, NDArray
 
-from ..hdl.accelerator import CAUSES, SETTINGS, STATUS, Accelerator
+from ..hdl.accelerator import CAUSES, STATUS, Accelerator, settings_layout
 from ..hdl.compiler import compile_program
-from ..hdl.conductor import RESULT, STOPS
+from ..hdl.conductor import RESULT, STOPS, TOKEN
 from ..hdl.config import AcceleratorConfig
 from ..hdl.isa import Opcode
 from ..models.engine import Numbers, State, Timing, checked_tokens, whole_prompt
@@ -76,8 +76,8 @@ def _library(path: Path) -> ctypes.CDLL:
         ("settings", None, [pointer, ctypes.c_char_p, u32]),
         ("memory", None, [pointer, u32, u32, u64]),
         ("trace", None, [pointer, ctypes.c_int]),
-        ("write_state", None, [pointer, data, u32, u32]),
-        ("read_state", u32, [pointer, data, u32]),
+        ("write_state", None, [pointer, u32, data, u32, u32]),
+        ("read_state", u32, [pointer, u32, data, u32]),
         ("push", None, [pointer, data, u32]),
         ("run", ctypes.c_int, [pointer]),
         ("accept", None, [pointer]),
@@ -132,8 +132,8 @@ class RtlEngine:
     ----------
     library
         The compiled simulation.
-    cycles
-        Simulated cycles of the latest generation, prompt not counted.
+    cycles, prompt_cycles
+        Simulated cycles of the latest generation, prompt not counted; of its prompt but for the last token.
 
     Raises
     ------
@@ -193,10 +193,10 @@ class RtlEngine:
         self._generating = False
         h = np.ascontiguousarray(state.h, np.int16)
         self._library.tritforge_reset(self._handle)
-        self._library.tritforge_write_state(self._handle, h.ctypes.data, h.size, state.position)
+        self._library.tritforge_write_state(self._handle, 0, h.ctypes.data, h.size, state.position)
         self._position, self._next = state.position, state.next_token
         self.timing = Timing()
-        self.cycles = 0
+        self.cycles = self.prompt_cycles = 0
 
     @property
     def saturations(self) -> int:
@@ -215,28 +215,46 @@ class RtlEngine:
             raise TritforgeError(
                 "the accelerator's state can be read when the generation has ended or was closed"
             )
+        return self._state_of(0, self._next)
+
+    def _state_of(self, stream: int, next_token: int | None) -> State:
         h = np.zeros((self.config.num_hidden_layers, self.config.hidden_size), np.int16)
-        position = int(self._library.tritforge_read_state(self._handle, h.ctypes.data, h.size))
+        position = int(self._library.tritforge_read_state(self._handle, stream, h.ctypes.data, h.size))
         if position == 0:
             h[:] = 0  # the memory still holds the text before
-        return State(h, position, self._next, self._image.digest, self._numbers)
+        return State(h, position, next_token, self._image.digest, self._numbers)
 
     def logits(self, tokens: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """See `Engine`."""
         ids = checked_tokens(tokens, self.config.vocab_size)
-        self._settings(emit_raw=1)
         sums = np.zeros((len(ids), self.config.vocab_size), np.int32)
         scales = np.zeros(len(ids))
-        for t, token in enumerate(ids):
-            result = self._one(int(token))
-            scales[t] = np.ldexp(float(result.mantissa), int(result.exponent))
-            raw = np.zeros(self.config.vocab_size, np.uint64)
+        self._next = None
+        for group in self._positions(len(ids)):
+            self._settings(emit_raw=1, chain=len(group) > 1)
+            for stream, t in enumerate(group):
+                self._push(int(ids[t]), logits=1, stream=stream)
+            for t in group:
+                self._run(_RESULT)
+                result = self._result()
+                scales[t] = np.ldexp(float(result.mantissa), int(result.exponent))
+                self._library.tritforge_accept(self._handle)
+            raw = np.zeros(self.config.vocab_size * len(group), np.uint64)
             count = int(self._library.tritforge_raw_count(self._handle))
             if count != len(raw):
                 raise TritforgeError(f"the accelerator sent {count} raw logits of {len(raw)}")
             self._library.tritforge_take_raw(self._handle, raw.ctypes.data)
-            sums[t] = ((raw & 0xFFFFFF).astype(np.int32) << 8) >> 8
+            for stream, t in enumerate(group):
+                own = raw[raw >> np.uint64(40) == stream]
+                sums[t] = ((own & np.uint64(0xFFFFFF)).astype(np.int32) << 8) >> 8
         return sums, scales
+
+    def _positions(self, count: int) -> Iterator[range]:
+        """Positions of one text in groups that pass together: as many as there are streams, or one."""
+        streams = self.accelerator.streams
+        whole = count // streams * streams
+        yield from (range(t, t + streams) for t in range(0, whole, streams))
+        yield from (range(t, t + 1) for t in range(whole, count))
 
     def generate(
         self,
@@ -249,11 +267,86 @@ class RtlEngine:
     ) -> Iterator[int]:
         """See `Engine`; the accelerator itself consumes what it chose."""
         tokens = whole_prompt(self._next, prompt, self.config.vocab_size)
+        settings = self._sampling(temperature, [seed] * self.accelerator.streams, stop)
+        return self._tokens(tokens, max_new, settings, stop)
+
+    def generate_batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new: Sequence[int],
+        *,
+        temperature: float | None = None,
+        seeds: Sequence[int] | None = None,
+        stop: frozenset[int] = frozenset(),
+    ) -> list[tuple[list[int], State]]:
+        """Several texts at once, one a stream; all of them share every weight beat.
+
+        Parameters
+        ----------
+        prompts
+            At least one token each, from zero state; as many as streams, or fewer.
+        max_new
+            New tokens of each text, 1 to 65,535.
+        temperature, stop
+            See `generate`.
+        seeds
+            Of each text, 0 by default.
+
+        Returns
+        -------
+        list of (list of int, State)
+            Each text's new tokens and its last state.
+
+        Raises
+        ------
+        TritforgeError
+            If there are more texts than streams, or a token or number is out of range.
+        """
+        streams = self.accelerator.streams
+        if not 1 <= len(prompts) <= streams:
+            raise TritforgeError(f"the accelerator has {streams} streams, not one for each of {len(prompts)} texts")
+        if len(max_new) != len(prompts) or not all(1 <= count <= 0xFFFF for count in max_new):
+            raise TritforgeError(f"each text needs its number of new tokens, 1 to 65,535, not {list(max_new)}")
+        texts = [whole_prompt(None, prompt, self.config.vocab_size) for prompt in prompts]
+        self.reset()
+        self.timing = Timing(prompt_tokens=sum(map(len, texts)))
+        self._settings(**self._sampling(temperature, [*(seeds or []), *[0] * streams][:streams], stop))
+        first, start = self._cycles(), perf_counter()
+        for position in range(max(map(len, texts))):
+            for stream, text in enumerate(texts):
+                if position < len(text) - 1:
+                    self._push(int(text[position]), stream=stream)
+                elif position == len(text) - 1:
+                    self._push(int(text[position]), logits=1, new_tokens=max_new[stream], stream=stream)
+        chosen: list[list[int]] = [[] for _ in texts]
+        running = len(texts)
+        while running:
+            self._run(_RESULT)
+            result = self._result()
+            chosen[int(result.stream)].append(int(result.token))
+            running -= int(result.last)
+            self._library.tritforge_accept(self._handle)
+        self._run(_WAITS)
+        self.cycles = self._cycles() - first
+        self.timing.generated_tokens = sum(map(len, chosen))
+        self.timing.generate_seconds = perf_counter() - start
+        return [(tokens, self._state_of(stream, tokens[-1])) for stream, tokens in enumerate(chosen)]
+
+    def _sampling(self, temperature: float | None, seeds: Sequence[int], stop: frozenset[int]) -> dict[str, Any]:
+        """Settings of a generation."""
         if len(stop) > STOPS:
             raise TritforgeError(
                 f"{len(stop)} stop tokens are more than the {STOPS} that the accelerator compares with"
             )
-        return self._tokens(tokens, max_new, temperature, seed, sorted(stop))
+        mantissa, exponent = (0, 0) if temperature is None else to_scale(1 / temperature)
+        return {
+            "stops": sorted(stop) + [0] * (STOPS - len(stop)),
+            "stops_enabled": (1 << len(stop)) - 1,
+            "sample": temperature is not None,
+            "temperature_mantissa": mantissa,
+            "temperature_exponent": exponent,
+            "seeds": [seed & 0xFFFFFFFF for seed in seeds],
+        }
 
     @property
     def cycles_per_token(self) -> float:
@@ -285,41 +378,35 @@ class RtlEngine:
         self._library.tritforge_waveform(self._handle, None if path is None else os.fsencode(path))
 
     def take_events(self) -> NDArray[Any]:
-        """What was recorded since the last call, (n,) of `EVENT` in order; lanes are numbered as `PROBES`."""
+        """What was recorded since the last call, (n,) of `EVENT` in order; lanes are numbered as `PROBES`, one
+        stream's after the other."""
         events = np.zeros(int(self._library.tritforge_event_count(self._handle)), EVENT)
         self._library.tritforge_take_events(self._handle, events.ctypes.data)
         return events
 
     def _tokens(
-        self, prompt: NDArray[np.int64], max_new: int, temperature: float | None, seed: int, stop: list[int]
+        self, prompt: NDArray[np.int64], max_new: int, settings: dict[str, Any], stop: frozenset[int]
     ) -> Iterator[int]:
         timing = self.timing = Timing(prompt_tokens=len(prompt) - 1)
         self.cycles = 0
         start = perf_counter()
-        for token in prompt[:-1]:
+        first = self._cycles()
+        for group in self._positions(len(prompt) - 1):
             self._next = None
-            self._push(int(token))
+            self._settings(**settings, chain=len(group) > 1)
+            for stream, t in enumerate(group):
+                self._push(int(prompt[t]), stream=stream)
             self._run(_WAITS)
+        self.prompt_cycles = self._cycles() - first
         timing.prompt_seconds = perf_counter() - start
         self._next = int(prompt[-1])
         if max_new < 1:
             return
-        mantissa, exponent = (0, 0) if temperature is None else to_scale(1 / temperature)
-        settings: dict[str, Any] = {
-            "new_tokens": min(max_new, 0xFFFF),
-            "stops": stop + [0] * (STOPS - len(stop)),
-            "stops_enabled": (1 << len(stop)) - 1,
-            "sample": temperature is not None,
-            "temperature_mantissa": mantissa,
-            "temperature_exponent": exponent,
-            "seed": seed & 0xFFFFFFFF,
-        }
         first = self._cycles()
         while True:
             # A generation longer than the accelerator's counter is asked for in several parts.
-            settings["new_tokens"] = min(max_new - timing.generated_tokens, 0xFFFF)
             self._settings(**settings)
-            self._push(self._next, logits=1, generate=1)
+            self._push(self._next, logits=1, new_tokens=min(max_new - timing.generated_tokens, 0xFFFF))
             last = False
             try:
                 while not last:
@@ -350,16 +437,9 @@ class RtlEngine:
             if self._next in stop or timing.generated_tokens >= max_new:
                 return
 
-    def _one(self, token: int) -> Any:
-        self._next = None
-        self._push(token, logits=1)
-        self._run(_RESULT)
-        result = self._result()
-        self._library.tritforge_accept(self._handle)
-        return result
-
-    def _push(self, token: int, logits: int = 0, generate: int = 0) -> None:
-        word = ctypes.c_uint32(token | logits << 16 | generate << 17)
+    def _push(self, token: int, logits: int = 0, new_tokens: int = 0, stream: int = 0) -> None:
+        values = {"token": token, "logits": logits, "new_tokens": new_tokens, "stream": stream}
+        word = ctypes.c_uint64(TOKEN.const(values).as_value().value)
         self._library.tritforge_push(self._handle, ctypes.byref(word), 1)
 
     def _run(self, expected: int) -> None:
@@ -396,6 +476,7 @@ class RtlEngine:
         return int(self._library.tritforge_cycles(self._handle))
 
     def _settings(self, **values: Any) -> None:
-        bits = SETTINGS.const(values).as_value().value
-        packed = int(bits).to_bytes(-(-SETTINGS.size // 32) * 4, "little")
+        layout = settings_layout(self.accelerator.streams)
+        bits = layout.const(values).as_value().value
+        packed = int(bits).to_bytes(-(-layout.size // 32) * 4, "little")
         self._library.tritforge_settings(self._handle, packed, len(packed))

@@ -48,7 +48,7 @@ struct Runner {
         uint64_t pending = 0;
         bool request = false, beat = false;
     } matrix, vectors;
-    std::deque<uint32_t> tokens;
+    std::deque<uint64_t> tokens;
     std::vector<uint64_t> raw;
     std::vector<Event> events;
     uint64_t result = 0;
@@ -134,6 +134,11 @@ struct Runner {
         if (serve(matrix)) copy(matrix, &top.PORT(beats, payload));
         if (serve(vectors)) copy(vectors, &top.PORT(vector_beats, payload));
         if (handover.token) tokens.pop_front();
+    }
+
+    // The last result was taken, but other streams' turns may still pass.
+    void settle() {
+        for (int k = 0; k < 64 && !top.idle; k++) step();
     }
 
     // Moves a channel on; whether another beat is at its front now.
@@ -230,8 +235,9 @@ EXPORT void tritforge_waveform(void *handle, const char *path) {
 
 EXPORT void tritforge_trace(void *handle, int on) { static_cast<Runner *>(handle)->trace = on != 0; }
 
-EXPORT void tritforge_write_state(void *handle, const int16_t *values, uint32_t count, uint32_t position) {
+EXPORT void tritforge_write_state(void *handle, uint32_t stream, const int16_t *values, uint32_t count, uint32_t position) {
     auto &runner = *static_cast<Runner *>(handle);
+    runner.top.state_stream = stream;
     runner.top.state_write = 1;
     for (uint32_t k = 0; k < count; k++) {
         runner.top.state_address = k;
@@ -245,17 +251,21 @@ EXPORT void tritforge_write_state(void *handle, const int16_t *values, uint32_t 
     runner.top.set_position = 0;
 }
 
-EXPORT uint32_t tritforge_read_state(void *handle, int16_t *values, uint32_t count) {
+EXPORT uint32_t tritforge_read_state(void *handle, uint32_t stream, int16_t *values, uint32_t count) {
     auto &runner = *static_cast<Runner *>(handle);
+    runner.settle();
+    runner.top.state_stream = stream;
     for (uint32_t k = 0; k < count; k++) {
         runner.top.state_address = k;
         runner.clock();
         values[k] = static_cast<int16_t>(runner.top.state_value);
     }
-    return runner.top.position;
+    uint32_t position;
+    std::memcpy(&position, reinterpret_cast<const uint32_t *>(&runner.top.positions) + stream, sizeof position);
+    return position;
 }
 
-EXPORT void tritforge_push(void *handle, const uint32_t *tokens, uint32_t count) {
+EXPORT void tritforge_push(void *handle, const uint64_t *tokens, uint32_t count) {
     auto &runner = *static_cast<Runner *>(handle);
     runner.tokens.insert(runner.tokens.end(), tokens, tokens + count);
 }
