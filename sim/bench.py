@@ -22,7 +22,7 @@ from find_libpython import find_libpython
 
 from .cache import cached
 from .tools import (
-    VERILATOR_MAKE_ARGUMENTS,
+    VERILATOR_MAKE_FLAGS,
     ToolError,
     compiler_version,
     verilator_environment,
@@ -74,6 +74,7 @@ def run_bench(name: str) -> dict[str, str | None]:
     # The runner looks for tools on this process's own path, and behaves otherwise within pytest.
     environment = verilator_environment()
     environment.pop("PYTEST_CURRENT_TEST", None)
+    environment["MAKEFLAGS"] = VERILATOR_MAKE_FLAGS
     # Where the simulation looks for cocotb if it was linked by another path (`_build`).
     paths = [str(cocotb_tools.config.libs_dir), environment.get("LD_LIBRARY_PATH", "")]
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, paths))
@@ -101,7 +102,7 @@ def _build(verilog: str, entry: Path) -> None:
                     hdl_toplevel=_TOP,
                     build_dir=folder / "build",
                     log_file=log,
-                    build_args=["-Wno-lint", "-Wno-fatal", *VERILATOR_MAKE_ARGUMENTS],
+                    build_args=["-Wno-lint", "-Wno-fatal"],
                 )
         except RuntimeError as error:
             raise ToolError(f"the bench can't be compiled: {_cause(log)}") from error

@@ -20,7 +20,7 @@ from .cache import cached
 
 __all__ = [
     "HOW_TO_GET_A_COMPILER",
-    "VERILATOR_MAKE_ARGUMENTS",
+    "VERILATOR_MAKE_FLAGS",
     "ToolError",
     "compiler",
     "compiler_version",
@@ -37,12 +37,9 @@ __all__ = [
 
 HOW_TO_GET_A_COMPILER = "install g++ (Debian, Ubuntu: apt install g++; macOS: xcode-select --install)"
 
-# For those who let Verilator's own makefile compile, as cocotb does: it calls `python`, which may be missing,
-# and misnames precompiled headers as soon as there are several generated files.
-VERILATOR_MAKE_ARGUMENTS = (
-    "-MAKEFLAGS", "PYTHON3=python3",
-    "-MAKEFLAGS", '"CFG_CXXFLAGS_PCH_I=-include" CFG_GCH_IF_CLANG=',
-)
+VERILATOR_MAKE_FLAGS = "PYTHON3=python3 CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG="
+"""`MAKEFLAGS` for those who compile with Verilator's own makefile, as cocotb does: it calls `python`, which may
+be missing, and misnames precompiled headers as soon as there are several generated files."""
 
 
 class ToolError(TritforgeError):

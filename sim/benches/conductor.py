@@ -1,9 +1,9 @@
-"""Bench of `hdl.conductor`: whole sessions against their plain description in Python."""
+"""Bench of `hdl.conductor`: whole sessions of several streams, against their plain description in Python."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,27 @@ from ...hdl.conductor import STOPS, Conductor
 from .driver import Driver, Random, expect
 from .parts import Bench, Picture, Sink, Source, named, run_until, step
 
-__all__ = ["BENCHES", "Session", "converse"]
+__all__ = ["BENCHES", "Choice", "Session", "Token", "converse", "draw_session"]
 
+_STREAMS = 3
 _POSITIONS = 1 << 32
+
+
+class Token(NamedTuple):
+    """A token that the host gives: see `hdl.conductor.TOKEN`."""
+
+    token: int
+    logits: int = 0
+    new_tokens: int = 0
+    stream: int = 0
+
+
+class Choice(NamedTuple):
+    """What the head of a stream will choose: token and SCALE."""
+
+    token: int
+    mantissa: int = 1 << 14
+    exponent: int = -7
 
 
 @dataclass(frozen=True)
@@ -23,152 +41,196 @@ class Session:
     Parameters
     ----------
     tokens
-        Token, whether its logits are wanted, whether to generate from there.
+        In order.
     choices
-        What the head will choose, run by run: token, mantissa and exponent.
-    new_tokens, stops, stops_enabled, halt
+        For each stream, what its head will choose, run by run.
+    stops, stops_enabled, halt, chain
         See `Conductor`.
-    position
-        Position to begin at; None goes on.
+    positions
+        Positions to begin at, by stream; the others go on.
     """
 
-    tokens: Sequence[tuple[int, int, int]]
-    choices: Sequence[tuple[int, int, int]]
-    new_tokens: int = 1
+    tokens: Sequence[Token]
+    choices: Sequence[Sequence[Choice]]
     stops: tuple[int, ...] = (0,) * STOPS
     stops_enabled: int = 0
     halt: int = 0
-    position: int | None = None
+    chain: int = 0
+    positions: dict[int, int] = field(default_factory=dict)
 
 
-def _expected(session: Session, position: int) -> tuple[list[Any], list[Any], int]:
-    """Runs (token, logits, position), results (token, mantissa, exponent, last) and the last position."""
-    runs, results = [], []
-    choices = iter(session.choices)
+@dataclass
+class _Record:
+    """What each stream ran, (token, logits, position), and gave, (token, mantissa, exponent, last)."""
+
+    runs: list[list[Any]]
+    results: list[list[Any]]
+
+
+def _expected(session: Session, positions: list[int]) -> _Record:
+    """What must happen; `positions` move on."""
+    record = _Record([[] for _ in positions], [[] for _ in positions])
+    choices = [iter(each) for each in session.choices]
     stops = [stop for k, stop in enumerate(session.stops) if session.stops_enabled >> k & 1]
-    for token, logits, generate in session.tokens:
-        left = session.new_tokens if generate else 1
+    for token, logits, left, k in session.tokens:
+        owner = 0 if session.chain else k
         last = 0
         while not last:
-            runs.append((token, logits, position))
-            position = (position + 1) % _POSITIONS
+            record.runs[k].append((token, logits, positions[owner]))
+            positions[owner] = (positions[owner] + 1) % _POSITIONS
             if not logits:
                 break
-            token, mantissa, exponent = next(choices)
+            choice = next(choices[k])
+            token = choice.token
             last = int(left <= 1 or session.halt or token in stops)
-            results.append((token, mantissa, exponent, last))
+            record.results[k].append((*choice, last))
             left -= 1
-    return runs, results, position
+    return record
 
 
 @dataclass
 class _Sequencer:
-    """Ends every run some cycles later, with the head's next choice."""
+    """Ends every step some cycles later, with the heads' next choices."""
 
-    choices: list[tuple[int, int, int]]
+    choices: list[list[Choice]]
     random: Random
     slowest: int
-    runs: list[tuple[int, int, int]] = field(default_factory=list)
-    _wait: int = -1
-    _choice: tuple[int, int, int] = (0, 0, 0)
 
-    def inputs(self, driver: Driver) -> dict[str, int]:
+    def __post_init__(self) -> None:
+        self.runs: list[list[Any]] = [[] for _ in self.choices]
+        self._wait = -1
+        self._now: Any = None
+        self._chosen = [Choice(0)] * len(self.choices)
+
+    def inputs(self, driver: Driver) -> dict[str, Any]:
+        """See `Agent`."""
         self._wait -= 1
-        if self._wait == 0 and self.runs[-1][1]:
-            self._choice = self.choices.pop(0)
-        chosen, mantissa, exponent = self._choice
-        return {"done": int(self._wait == 0), "chosen": chosen, "mantissa": mantissa, "exponent": exponent}
+        if self._wait == 0:
+            positions = driver.registered("positions")
+            for k in range(len(self.choices)):
+                if self._now.active >> k & 1:
+                    logits = self._now.logits >> k & 1
+                    self.runs[k].append((self._now.token[k], logits, positions[k]))
+                    if logits:
+                        self._chosen[k] = self.choices[k].pop(0)
+        token, mantissa, exponent = (list(values) for values in zip(*self._chosen, strict=True))
+        return {"done": int(self._wait == 0), "chosen": token, "mantissa": mantissa, "exponent": exponent}
 
     def see(self, outputs: SimpleNamespace) -> None:
+        """See `Agent`."""
         if outputs.start:
-            self.runs.append((outputs.token, outputs.logits, outputs.position))
+            self._now = outputs
             self._wait = 1 + int(self.random.integers(self.slowest + 1))
 
 
 async def converse(
-    driver: Driver, session: Session, position: int, random: Random, bubbles: float = 0.0, slowest: int = 0
-) -> int:
-    """Hold a session, compare all runs and results, and return the position behind it."""
-    tokens = [
-        {"token": token, "logits": logits, "generate": generate} for token, logits, generate in session.tokens
-    ]
-    source = Source("tokens", tokens, random, bubbles)
+    driver: Driver,
+    session: Session,
+    positions: list[int],
+    random: Random,
+    bubbles: float = 0.0,
+    slowest: int = 0,
+) -> None:
+    """Hold a session, and compare all runs and results; `positions` of the streams move on."""
+    streams = len(positions)
+    source = Source("tokens", [token._asdict() for token in session.tokens], random, bubbles)
     sink = Sink("results", random, bubbles)
-    sequencer = _Sequencer(list(session.choices), random, slowest)
+    sequencer = _Sequencer([list(each) for each in session.choices], random, slowest)
+    agents = [source, sink, sequencer]
     driver.set(
-        new_tokens=session.new_tokens,
         stops=list(session.stops),
         stops_enabled=session.stops_enabled,
         halt=session.halt,
+        chain=session.chain,
     )
     expect("idle", driver.registered("idle"), 1)
-    if session.position is not None:
-        position = session.position
-        # A token that waits already goes behind the position.
-        await step(driver, [source, sink, sequencer], set_position=1, new_position=position)
-        expect("tokens taken with a new position", len(source.left), len(tokens))
-        driver.set(set_position=0, **driver.noise(random, "new_position"))
-    runs, results, position = _expected(session, position)
+    for k, position in session.positions.items():
+        positions[k] = position
+        # Tokens that wait already go behind the position.
+        await step(driver, agents, set_position=1, position_stream=k, new_position=position)
+        expect("tokens taken with a new position", len(source.left), len(session.tokens))
+    driver.set(set_position=0, **driver.noise(random, "new_position", "position_stream"))
+    expected = _expected(session, positions)
+    runs = sum(map(len, expected.runs))
     await run_until(
         driver,
-        [source, sink, sequencer],
-        lambda: not source.left and bool(driver.registered("idle")) and len(sink.taken) >= len(results),
-        patience=200 + 40 * len(runs) * (1 + slowest),
+        agents,
+        lambda: not source.left and bool(driver.registered("idle")),
+        patience=200 + 20 * runs * (4 + streams + slowest),
     )
     for _ in range(3):
-        await step(driver, [source, sink, sequencer])
-    expect("runs", sequencer.runs, runs)
-    found = [(each.token, each.mantissa, each.exponent, each.last) for each in sink.taken]
-    expect("results", found, results)
-    expect("position", driver.registered("position"), position)
-    return position
+        await step(driver, agents)
+    results: list[list[Any]] = [[] for _ in positions]
+    for each in sink.taken:
+        results[each.stream].append((each.token, each.mantissa, each.exponent, each.last))
+    found = driver.registered("positions")
+    for k in range(streams):
+        expect(f"runs of stream {k}", sequencer.runs[k], expected.runs[k])
+        expect(f"results of stream {k}", results[k], expected.results[k])
+        if k == 0 or not session.chain:
+            expect(f"position of stream {k}", found[k], positions[k])
+        positions[k] = int(found[k])
 
 
-def draw_session(random: Random, tokens: int) -> Session:
-    """A random session; stop tokens are frequent."""
+def draw_session(random: Random, tokens: int, streams: int = _STREAMS) -> Session:
+    """A random session; stop tokens are frequent, one in four is a chain."""
+    chain = int(random.random() < 0.25)
+    if chain:
+        tokens = -(-tokens // streams) * streams
     asked = []
-    for _ in range(tokens):
+    for k in range(tokens):
         logits = int(random.integers(2))
-        asked.append((int(random.integers(1 << 16)), logits, logits and int(random.integers(2))))
-    new_tokens = int(random.integers(0, 9))
+        new_tokens = int(random.integers(2 if chain else 9)) * logits
+        stream = k % streams if chain else int(random.integers(streams))
+        asked.append(Token(int(random.integers(1 << 16)), logits, new_tokens, stream))
     choices = [
-        (int(random.integers(12)), int(random.integers(1 << 14, 1 << 15)), int(random.integers(-128, 128)))
-        for _ in range(9 * tokens)
+        [
+            Choice(
+                int(random.integers(12)),
+                int(random.integers(1 << 14, 1 << 15)),
+                int(random.integers(-128, 128)),
+            )
+            for _ in range(9 * tokens)
+        ]
+        for _ in range(streams)
     ]
+    moved = [k for k in range(1 if chain else streams) if random.random() < 0.5]
     return Session(
         asked,
         choices,
-        new_tokens,
         tuple(random.integers(0, 12, STOPS).tolist()),
         int(random.integers(1 << STOPS)),
         int(random.random() < 0.1),
-        int(random.integers(_POSITIONS)) if random.random() < 0.5 else None,
+        chain,
+        {k: int(random.integers(_POSITIONS)) for k in moved},
     )
 
 
+def _choices(*tokens: int) -> list[list[Choice]]:
+    return [[Choice(token, 20_000 + token) for token in tokens]] + [[]] * (_STREAMS - 1)
+
+
 _SESSIONS = {
-    "tokens alone": Session([(5, 0, 0), (6, 0, 0), (0xFFFF, 0, 0)], []),
-    "logits of every token": Session(
-        [(5, 1, 0), (6, 1, 0)], [(70, 20_000, -7), (71, 20_001, 3)], new_tokens=9
-    ),
-    "three new tokens": Session(
-        [(5, 0, 0), (6, 1, 1)], [(k, 20_000, -7) for k in (70, 71, 72)], new_tokens=3
-    ),
-    "one new token": Session([(6, 1, 1)], [(70, 20_000, -7)], new_tokens=1),
-    "no new token counts as one": Session([(6, 1, 1)], [(70, 20_000, -7)], new_tokens=0),
+    "tokens alone": Session([Token(5), Token(6), Token(0xFFFF)], _choices()),
+    "logits of every token": Session([Token(5, 1), Token(6, 1)], _choices(70, 71)),
+    "three new tokens": Session([Token(5), Token(6, 1, 3)], _choices(70, 71, 72)),
+    "one new token": Session([Token(6, 1, 1)], _choices(70)),
     "either stop token, then the next text": Session(
-        [(6, 1, 1), (7, 1, 1)],
-        [(k, 20_000, -7) for k in (70, 90, 71, 72, 91)],
-        new_tokens=50,
-        stops=(90, 91),
-        stops_enabled=0b11,
+        [Token(6, 1, 50), Token(7, 1, 50)], _choices(70, 90, 71, 72, 91), (90, 91), 0b11
     ),
-    "a stop token that is not enabled": Session(
-        [(6, 1, 1)], [(90, 20_000, -7), (91, 20_000, -7)], new_tokens=50, stops=(90, 91), stops_enabled=0b10
+    "a stop token that is not enabled": Session([Token(6, 1, 50)], _choices(90, 91), (90, 91), 0b10),
+    "halt": Session([Token(6, 1, 50)], _choices(70), halt=1),
+    "the last position": Session([Token(5), Token(6, 1, 2)], _choices(70, 71), positions={0: _POSITIONS - 2}),
+    "two texts at once": Session(
+        [Token(5, 1, 3, 0), Token(6, 1, 2, 2)],
+        [[Choice(70), Choice(71), Choice(72)], [], [Choice(80), Choice(81)]],
+        positions={2: 9},
     ),
-    "halt": Session([(6, 1, 1)], [(70, 20_000, -7)], new_tokens=50, halt=1),
-    "the last position": Session(
-        [(5, 0, 0), (6, 1, 1)], [(70, 20_000, -7), (71, 20_000, -7)], new_tokens=2, position=_POSITIONS - 2
+    "positions of one text": Session(
+        [Token(token, int(token == 5), 0, token % 3) for token in range(6)],
+        [[], [], [Choice(7)]],
+        chain=1,
+        positions={0: 40},
     ),
 }
 
@@ -176,19 +238,19 @@ _SESSIONS = {
 async def _each_session(driver: Driver) -> None:
     random = np.random.default_rng(0)
     for session in _SESSIONS.values():
-        await converse(driver, session, 0, random)
+        await converse(driver, session, [0] * _STREAMS, random)
         await driver.reset()
 
 
 async def _hold(driver: Driver, sessions: int, tokens: int, bubbles: float, slowest: int) -> None:
     random = np.random.default_rng(1)
-    position = 0
+    positions = [0] * _STREAMS
     for _ in range(sessions):
-        position = await converse(driver, draw_session(random, tokens), position, random, bubbles, slowest)
+        await converse(driver, draw_session(random, tokens), positions, random, bubbles, slowest)
 
 
 async def _without_a_bubble(driver: Driver) -> None:
-    await _hold(driver, 3, 100, 0.0, 0)
+    await _hold(driver, 5, 100, 0.0, 0)
 
 
 async def _with_bubbles_and_stalls(driver: Driver) -> None:
@@ -197,22 +259,22 @@ async def _with_bubbles_and_stalls(driver: Driver) -> None:
 
 async def _reset_in_the_middle(driver: Driver) -> None:
     random = np.random.default_rng(2)
-    for cycles in range(1, 8):
-        source = Source("tokens", [{"token": 9, "logits": 1, "generate": 1}] * 3, random)
-        sequencer = _Sequencer([(1, 1 << 14, 0)] * 9, random, 0)
-        driver.set(new_tokens=5)
+    for cycles in range(1, 12):
+        source = Source("tokens", [Token(9, 1, 5, k)._asdict() for k in (0, 1, 0)], random)
+        sequencer = _Sequencer([[Choice(1)] * 9 for _ in range(_STREAMS)], random, 0)
         for _ in range(cycles):
             await step(driver, [source, sequencer])
         await driver.reset()
         seen = await driver.cycle()
-        expect("after a reset", [seen.idle, seen.start, seen.results__valid, seen.position], [1, 0, 0, 0])
-        await converse(driver, draw_session(random, 2), 0, random)
+        expect("after a reset", [seen.idle, seen.start, seen.results__valid, seen.active], [1, 0, 0, 0])
+        expect("positions after a reset", list(seen.positions), [0] * _STREAMS)
+        await converse(driver, draw_session(random, 3), [0] * _STREAMS, random)
         await driver.reset()
 
 
 async def _picture(driver: Driver) -> None:
-    session = Session([(5, 0, 0), (6, 1, 1)], [(70, 20_000, -7), (71, 20_000, -7)], new_tokens=2)
-    await converse(driver, session, 0, np.random.default_rng(0), 0.3, 1)
+    session = Session([Token(5, 1, 2, 0), Token(6, 1, 1, 2)], [[Choice(70), Choice(71)], [], [Choice(80)]])
+    await converse(driver, session, [0] * _STREAMS, np.random.default_rng(0), 0.1, 1)
 
 
 BENCHES = (
@@ -226,6 +288,7 @@ BENCHES = (
                 "tokens__valid": "",
                 "tokens__ready": "",
                 "tokens__payload": "tokens__valid",
+                "active": "",
                 "start": "",
                 "token": "start",
                 "done": "",
@@ -233,10 +296,11 @@ BENCHES = (
                 "results__valid": "",
                 "results__ready": "",
                 "results__payload": "results__valid",
-                "position": "",
+                "positions": "",
                 "idle": "",
             },
         ),
+        (_STREAMS,),
     ),
 )
 """One bench."""
