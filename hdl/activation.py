@@ -55,34 +55,35 @@ class Activation(wiring.Component):
             init=[start | rise << GATE.bits for start, rise in table],
         )
         read = rom.read_port()
-        xs = delay(m, self.x, 4, "x")
-        ys = delay(m, Cat(self.valid, self.y, self.row), self.latency, "pass")
+        xs = delay(m, self.x, 4, "x", data=True)
+        ys = delay(m, Cat(self.y, self.row), self.latency, "pass", data=True)
         m.d.comb += [
-            self.early_row.eq(ys[-2][1 + ACT.bits :]),
-            Cat(self.out_valid, self.out_y, self.out_row).eq(ys[-1]),
+            self.out_valid.eq(delay(m, self.valid, self.latency, "valid")[-1]),
+            self.early_row.eq(ys[-2][ACT.bits :]),
+            Cat(self.out_y, self.out_row).eq(ys[-1]),
         ]
 
         size = Signal(ACT.bits - 1)
-        inside = Signal(SEGMENT_BITS)
+        inside = Signal(SEGMENT_BITS, reset_less=True)
         m.d.comb += [
             size.eq(self.x[:-1] ^ self.x[-1].replicate(ACT.bits - 1)),
             read.addr.eq(size[SEGMENT_BITS:]),
         ]
         m.d.sync += inside.eq(size[:SEGMENT_BITS])
 
-        start = Signal(GATE.bits)
-        part = Signal(rise_bits)
+        start = Signal(GATE.bits, reset_less=True)
+        part = Signal(rise_bits, reset_less=True)
         m.d.sync += [
             start.eq(read.data[: GATE.bits]),
             part.eq(shift_add(read.data[GATE.bits :], inside) >> SEGMENT_BITS),
         ]
         upper = Signal(GATE.bits)
-        gate = Signal(GATE.bits)
+        gate = Signal(GATE.bits, reset_less=True)
         # 2**15 - 1 - upper for negative x: all bits inverted.
         m.d.comb += upper.eq(start + part)
         m.d.sync += gate.eq(upper ^ xs[2][-1].replicate(GATE.bits))
-        product = Signal(signed(ACT.bits + GATE.bits + 1))
-        gates = delay(m, gate, 2, "gate")
+        product = Signal(signed(ACT.bits + GATE.bits + 1), reset_less=True)
+        gates = delay(m, gate, 2, "gate", data=True)
         m.d.comb += self.gate.eq(gates[-1])
         m.d.sync += [
             product.eq(xs[3] * Cat(gate, C(0, 1)).as_signed()),

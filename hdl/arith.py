@@ -13,11 +13,11 @@ def clamp(value: Value, bits: int) -> tuple[Value, Value]:
     return Mux(outside, limit, value[:bits]).as_signed(), outside
 
 
-def delay(m: Module, value: Value, cycles: int, name: str) -> list[Value]:
-    """`value` after 0, 1, ... `cycles` cycles."""
+def delay(m: Module, value: Value, cycles: int, name: str, *, data: bool = False) -> list[Value]:
+    """`value` after 0, 1, ... `cycles` cycles; `data` means something only beside a valid bit: no reset."""
     stages = [value]
     for k in range(cycles):
-        stage = Signal(value.shape(), name=f"{name}{k + 1}")
+        stage = Signal(value.shape(), name=f"{name}{k + 1}", reset_less=data)
         m.d.sync += stage.eq(stages[-1])
         stages.append(stage)
     return stages

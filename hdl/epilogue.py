@@ -127,9 +127,10 @@ class Epilogue(wiring.Component):
         in_glu = self.mode == Mode.GLU
 
         # g's path: the state first, then silu of it; everything else goes into the activation at once.
-        gru = delay(m, Cat(self.valid & in_gru, self.row), mlgru.latency, "gru")
-        g = delay(m, act, mlgru.latency, "g")[-1]
-        h_done, h_row = gru[-1][0], gru[-1][1:]
+        gru = delay(m, self.valid & in_gru, mlgru.latency, "gru")
+        g = delay(m, act, mlgru.latency, "g", data=True)[-1]
+        h_done = gru[-1]
+        h_row = delay(m, self.row, mlgru.latency, "h_row", data=True)[-1]
         m.d.comb += [
             i_read.addr.eq(self.early_row),
             h_read.addr.eq(Mux(self.busy, self.state_base + self.early_row, self.state_address)),
@@ -156,7 +157,8 @@ class Epilogue(wiring.Component):
 
         # i and f are buffered.
         gate_valid = activation.out_valid & (self.mode == Mode.GATE)
-        gates = delay(m, Cat(gate_valid, activation.out_row), forget.latency, "f")[-1]
+        f_done = delay(m, gate_valid, forget.latency, "f")[-1]
+        f_row = delay(m, activation.out_row, forget.latency, "f_row", data=True)[-1]
         m.d.comb += [
             i_write.en.eq(activation.out_valid & (self.mode == Mode.SILU)),
             i_write.addr.eq(activation.out_row),
@@ -164,8 +166,8 @@ class Epilogue(wiring.Component):
             f_read.addr.eq(Mux(in_gru, self.early_row, activation.early_row)),
             forget.bound.eq(f_read.data),
             forget.gate.eq(activation.gate),
-            f_write.en.eq(self.bound_write | gates[0]),
-            f_write.addr.eq(Mux(self.bound_write, self.bound_row, gates[1:])),
+            f_write.en.eq(self.bound_write | f_done),
+            f_write.addr.eq(Mux(self.bound_write, self.bound_row, f_row)),
             f_write.data.eq(Mux(self.bound_write, self.bound, forget.f)),
         ]
 
@@ -173,8 +175,8 @@ class Epilogue(wiring.Component):
             self.i_write.eq(i_write.en),
             self.i_row.eq(activation.out_row),
             self.i_value.eq(activation.silu),
-            self.f_write.eq(gates[0]),
-            self.f_row.eq(gates[1:]),
+            self.f_write.eq(f_done),
+            self.f_row.eq(f_row),
             self.f_value.eq(forget.f),
             self.h_write.eq(h_done),
             self.h_row.eq(h_row),
@@ -182,11 +184,13 @@ class Epilogue(wiring.Component):
         ]
 
         # Products: silu(h_j) meets g_j; silu(gate_j), one row earlier, meets up_j.
-        gate = Signal(signed(ACT.bits))
+        gate = Signal(signed(ACT.bits), reset_less=True)
         with m.If(activation.out_valid & ~activation.out_row[0]):
             m.d.sync += gate.eq(activation.silu)
+        product = Signal(signed(VECTOR.bits), reset_less=True)
+        m.d.comb += self.product.eq(product)
         m.d.sync += [
-            self.product.eq(Mux(in_gru, activation.silu, gate) * activation.out_y),
+            product.eq(Mux(in_gru, activation.silu, gate) * activation.out_y),
             self.product_row.eq(Mux(in_gru, activation.out_row, activation.out_row >> 1)),
             self.product_write.eq(activation.out_valid & (in_gru | (in_glu & activation.out_row[0]))),
         ]
@@ -200,7 +204,7 @@ class Epilogue(wiring.Component):
         m.d.sync += [self.x_value.eq(total), self.x_row.eq(self.row), self.x_write.eq(into_x)]
 
         difference_clamped = Signal()
-        m.d.comb += difference_clamped.eq(mlgru.clamped & gru[1][0])
+        m.d.comb += difference_clamped.eq(mlgru.clamped & gru[1])
         counted = self.valid & (self.mode != Mode.HEAD)
         m.d.comb += self.saturations.eq(
             (self.clamped[0] & counted)

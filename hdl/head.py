@@ -64,7 +64,7 @@ class GumbelNoise(wiring.Component):
             init=[start | rise << NOISE.bits for start, rise in gumbel_table()],
         )
         read = rom.read_port()
-        state = Signal(32)
+        state = Signal(32, reset_less=True)
         rounds = Signal(range(MIX_ROUNDS + 1))
         with m.If(self.start):
             m.d.sync += [
@@ -76,15 +76,15 @@ class GumbelNoise(wiring.Component):
             with m.If(rounds != 0):
                 m.d.sync += rounds.eq(rounds - 1)
         octave = Signal(4)
-        place = Signal(7)
+        place = Signal(7, reset_less=True)
         m.d.comb += [
             octave.eq(15 - bit_length(m, state[17:], "length")),
             read.addr.eq(Cat(state[13:17], octave)),
         ]
         m.d.sync += place.eq(state[6:13])
-        noise = Signal(NOISE.bits)
+        noise = Signal(NOISE.bits, reset_less=True)
         m.d.sync += noise.eq(read.data[: NOISE.bits] + (shift_add(place, read.data[NOISE.bits :]) >> 7))
-        m.d.comb += self.noise.eq(delay(m, noise, self.latency - 3, "noise")[-1])
+        m.d.comb += self.noise.eq(delay(m, noise, self.latency - 3, "noise", data=True)[-1])
         return m
 
 
@@ -162,7 +162,7 @@ class Head(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [candidate.eq(self.sum), valid.eq(self.sum_valid & self.active), row.eq(self.sum_row)]
-        best = Signal(signed(VECTOR.bits + 1))
+        best = Signal(signed(VECTOR.bits + 1), reset_less=True)
         none = Signal()
         with m.If(self.start):
             m.d.sync += none.eq(1)

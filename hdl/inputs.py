@@ -111,7 +111,7 @@ class InputQuantiser(wiring.Component):
         ]
 
         # Where a level begins: the products before were taken at a lower one.
-        begins = Array(Signal.like(count, name=f"begin{k}") for k in range(LEVEL_MAX + 1))
+        begins = Array(Signal.like(count, name=f"begin{k}", reset_less=True) for k in range(LEVEL_MAX + 1))
         for k in range(1, LEVEL_MAX + 1):
             with m.If(self.settled & (k > self.level) & (k <= self.level + self.rise)):
                 m.d.sync += begins[k].eq(settled)
@@ -173,8 +173,8 @@ class InputQuantiser(wiring.Component):
             m.d.sync += state.eq(_State.START)
 
         # 1: the product is here; 2: aligned to the highest level; then the quantiser.
-        behind = Signal(LEVEL_BITS)
-        aligned = Signal(signed(NORMAL.bits))
+        behind = Signal(LEVEL_BITS, reset_less=True)
+        aligned = Signal(signed(NORMAL.bits), reset_less=True)
         m.d.sync += [
             behind.eq(self.level - element_level),
             aligned.eq(shift_levels(read.data, behind)),

@@ -255,14 +255,10 @@ class MatMul(wiring.Component):
         # Partial sum memories are read a cycle before the dot products' totals arrive.
         row_bits = len(row)
         depth = self._dots[0].latency
-        stages = delay(m, Cat(take, row, first_block, last_block), depth, "stage")
-        valid, at, first, final = (
-            stages[-1][0],
-            stages[-1][1 : 1 + row_bits],
-            stages[-1][1 + row_bits],
-            stages[-1][2 + row_bits],
-        )
-        writing, written = Signal(), Signal(row_bits)
+        valid = delay(m, take, depth, "valid")[-1]
+        stages = delay(m, Cat(row, first_block, last_block), depth, "stage", data=True)
+        at, first, final = stages[-1][:row_bits], stages[-1][row_bits], stages[-1][row_bits + 1]
+        writing, written = Signal(), Signal(row_bits, reset_less=True)
         m.d.sync += [
             self.valid.eq(valid & final),
             writing.eq(valid & ~final),
@@ -278,7 +274,7 @@ class MatMul(wiring.Component):
             partial = memory.Memory(shape=signed(SUM.bits), depth=layout.row_block, init=[])
             m.submodules[f"partial{k}"] = partial
             read, write = partial.read_port(), partial.write_port()
-            before, total = Signal(signed(SUM.bits)), Signal(signed(SUM.bits))
+            before, total = Signal(signed(SUM.bits)), Signal(signed(SUM.bits), reset_less=True)
             m.d.comb += [
                 dot.codes.eq(self.beats.payload),
                 dot.bank.eq(bank),
@@ -286,7 +282,7 @@ class MatMul(wiring.Component):
                 dot.entry.eq(filler.entry),
                 dot.write.eq(filler.write),
                 *(dot.values[t].eq(filler.values[k * layout.tables + t]) for t in range(layout.tables)),
-                read.addr.eq(stages[-2][1 : 1 + row_bits]),
+                read.addr.eq(stages[-2][:row_bits]),
                 before.eq(Mux(first, 0, read.data)),
                 write.en.eq(writing),
                 write.addr.eq(written),

@@ -95,7 +95,7 @@ class Measure(wiring.Component):
         # Cycle 0: the element raises the level; 1: it is shifted, the weight is here; 2: they are multiplied.
         newest = Signal(LEVEL_BITS)
         needed = Signal(LEVEL_BITS)
-        rise = Signal(LEVEL_BITS)
+        rise = Signal(LEVEL_BITS, reset_less=True)
         m.d.comb += needed.eq(level_of(self.element))
         higher = self.projecting & (needed > newest)
         with m.If(self.clear):
@@ -104,12 +104,12 @@ class Measure(wiring.Component):
         with m.Elif(self.valid & higher):
             m.d.sync += newest.eq(needed)
         m.d.sync += rise.eq(Mux(higher, needed - newest, 0))
-        rises = delay(m, rise, 3, "rise")
+        rises = delay(m, rise, 3, "rise", data=True)
 
-        element = Signal(signed(VECTOR.bits))
-        weight = Signal(signed(WEIGHT.bits))
+        element = Signal(signed(VECTOR.bits), reset_less=True)
+        weight = Signal(signed(WEIGHT.bits), reset_less=True)
         normal, normal3, product = (
-            Signal(signed(NORMAL.bits), name=name) for name in ("normal", "normal3", "product")
+            Signal(signed(NORMAL.bits), name=name, reset_less=True) for name in ("normal", "normal3", "product")
         )
         m.d.sync += [
             element.eq(self.element),
@@ -121,7 +121,7 @@ class Measure(wiring.Component):
         m.d.comb += [self.product.eq(product), self.product_valid.eq(valid[3] & self.projecting)]
 
         # Cycle 3: the product's size; 4: it meets the peak.
-        size = Signal(PEAK_BITS)
+        size = Signal(PEAK_BITS, reset_less=True)
         m.d.sync += size.eq(Mux(product[-1], -product, product))
         first = Signal()
         before = Signal(PEAK_BITS)
@@ -144,7 +144,7 @@ class Measure(wiring.Component):
             ]
 
         operand = Signal(signed(NORMAL.bits))
-        square = Signal(2 * NORMAL.bits - 1)
+        square = Signal(2 * NORMAL.bits - 1, reset_less=True)
         side_square = delay(m, self.side_valid, 1, "side_square")[-1]
         m.d.comb += operand.eq(Mux(self.side_valid, self.side, Mux(self.projecting, normal3, product)))
         m.d.sync += square.eq(operand * operand)

@@ -20,8 +20,8 @@ class ForgetGate(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        product = Signal(2 * GATE.bits)
-        either = Signal(GATE.bits + 1)
+        product = Signal(2 * GATE.bits, reset_less=True)
+        either = Signal(GATE.bits + 1, reset_less=True)
         m.d.sync += [product.eq(self.bound * self.gate), either.eq(self.bound + self.gate)]
         f = Signal(GATE.bits + 1)
         m.d.comb += f.eq(either - product[GATE.fraction :])
@@ -59,12 +59,12 @@ class Mlgru(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        difference = Signal(signed(ACT.bits))
+        difference = Signal(signed(ACT.bits), reset_less=True)
         clipped, outside = clamp(self.before - self.i, ACT.bits)
-        f = Signal(GATE.bits)
+        f = Signal(GATE.bits, reset_less=True)
         m.d.sync += [difference.eq(clipped), self.clamped.eq(outside), f.eq(self.f)]
-        product = Signal(signed(ACT.bits + GATE.bits + 1))
+        product = Signal(signed(ACT.bits + GATE.bits + 1), reset_less=True)
         m.d.sync += product.eq(difference * Cat(f, C(0, 1)).as_signed())
-        i = delay(m, self.i, 2, "i")[-1]
+        i = delay(m, self.i, 2, "i", data=True)[-1]
         m.d.sync += self.h.eq(i + ((product + (1 << (GATE.fraction - 1))) >> GATE.fraction))
         return m

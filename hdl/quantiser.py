@@ -42,8 +42,8 @@ class Quantiser(wiring.Component):
         sign = self.product[-1]
         size = Signal(PEAK_BITS)
         m.d.comb += size.eq(Mux(sign, -self.product, self.product))
-        wide = Signal(2 * PEAK_BITS)
-        negative = Signal()
+        wide = Signal(2 * PEAK_BITS, reset_less=True)
+        negative = Signal(reset_less=True)
         m.d.sync += [wide.eq(size * self.factor), negative.eq(sign)]
         shifted = Signal(len(wide))
         magnitude = Signal(len(wide))

@@ -59,25 +59,25 @@ class Rescaler(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        stages = delay(m, Cat(self.valid, self.row), self.latency, "stage")
+        rows = delay(m, self.row, self.latency, "row", data=True)
         m.d.comb += [
-            self.early_row.eq(stages[-2][1:]),
-            self.out_row.eq(stages[-1][1:]),
-            self.out_valid.eq(stages[-1][0]),
+            self.early_row.eq(rows[-2]),
+            self.out_row.eq(rows[-1]),
+            self.out_valid.eq(delay(m, self.valid, self.latency, "valid")[-1]),
         ]
 
-        narrow = Signal(signed(NORMAL.bits))
+        narrow = Signal(signed(NORMAL.bits), reset_less=True)
         too_wide = Signal()
         clipped, outside = clamp(self.sum, NORMAL.bits)
         m.d.sync += [narrow.eq(clipped), too_wide.eq(outside)]
 
-        product = Signal(signed(NORMAL.bits + SCALE.bits))
+        product = Signal(signed(NORMAL.bits + SCALE.bits), reset_less=True)
         m.d.sync += product.eq(narrow * Cat(self.mantissa, C(0, 1)).as_signed())
 
         # One fraction bit more than the output's is kept, and rounded away at the end.
         shifted = Signal(signed(len(product) + RESCALE_LEFT + 1))
-        coarse = Signal.like(shifted)
-        fine = Signal.like(shifted)
+        coarse = Signal.like(shifted, reset_less=True)
+        fine = Signal.like(shifted, reset_less=True)
         m.d.comb += shifted.eq(product << (RESCALE_LEFT + 1))
         m.d.sync += [
             coarse.eq(shifted >> Cat(C(0, _FINE), self.shift[_FINE:])),
@@ -87,7 +87,7 @@ class Rescaler(wiring.Component):
         m.d.comb += rounded.eq((fine + 1) >> 1)
         vector, outside_vector = clamp(rounded, VECTOR.bits)
         act, outside_act = clamp(rounded, ACT.bits)
-        late = delay(m, too_wide, 3, "too_wide")[-1]
+        late = delay(m, too_wide, 3, "too_wide", data=True)[-1]
         m.d.sync += [
             self.value.eq(Mux(self.wide, vector, act)),
             self.clamped.eq(Cat(late, Mux(self.wide, outside_vector, outside_act))),

@@ -1,0 +1,1 @@
+"""Top levels: the accelerator with a board's memory."""

@@ -1,0 +1,202 @@
+"""Weight memory in the four single-port RAMs of an iCE40 UltraPlus."""
+
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal, unsigned
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..sequencer import REQUEST
+
+__all__ = ["BEATS", "Spram", "SpramMemory"]
+
+ADDRESS_BITS = 14
+BEATS = 1 << ADDRESS_BITS
+"""Beats that the memory holds, of 64 bits each."""
+_WORD_BITS = 16
+_RAMS = 4
+
+
+class Spram(wiring.Component):
+    """One SB_SPRAM256KA: 16,384 words of 16 bits, read or written, one a cycle.
+
+    Latency: 1 cycle from address to word. Cost: a single-port RAM.
+
+    Parameters
+    ----------
+    simulated
+        A memory of its own in place of the vendor's cell.
+
+    Attributes
+    ----------
+    address : In
+        Word that is read, or written if `write` is high.
+    write, data : In
+        What is written.
+    word : Out
+        The word read last.
+    """
+
+    latency = 1
+
+    def __init__(self, simulated: bool) -> None:
+        self._simulated = simulated
+        super().__init__(
+            {
+                "address": In(ADDRESS_BITS),
+                "write": In(1),
+                "data": In(_WORD_BITS),
+                "word": Out(_WORD_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if self._simulated:
+            m.submodules.memory = store = memory.Memory(shape=unsigned(_WORD_BITS), depth=BEATS, init=[])
+            read, write = store.read_port(), store.write_port()
+            m.d.comb += [
+                read.addr.eq(self.address),
+                self.word.eq(read.data),
+                write.addr.eq(self.address),
+                write.data.eq(self.data),
+                write.en.eq(self.write),
+            ]
+        else:
+            m.submodules.cell = Instance(
+                "SB_SPRAM256KA",
+                i_CLOCK=ClockSignal(),
+                i_ADDRESS=self.address,
+                i_DATAIN=self.data,
+                i_MASKWREN=0b1111,
+                i_WREN=self.write,
+                i_CHIPSELECT=1,
+                i_STANDBY=0,
+                i_SLEEP=0,
+                i_POWEROFF=1,
+                o_DATAOUT=self.word,
+            )
+        return m
+
+
+class _Channel(wiring.Component):
+    """Runs of beats that a reader wants, of which one may wait behind the one that is read."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "request": In(stream.Signature(REQUEST)),
+                "wanted": Out(1),
+                "address": Out(ADDRESS_BITS),
+                "following": Out(ADDRESS_BITS),
+                "last": Out(1),
+                "taken": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        left = Signal(ADDRESS_BITS + 1)
+        waits = Signal()
+        next_address, next_left = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS + 1)
+        empties = Signal()
+        m.d.comb += [
+            self.last.eq(left == 1),
+            self.request.ready.eq(~waits),
+            empties.eq(~self.wanted | (self.taken & self.last)),
+        ]
+        with m.If(self.request.valid & self.request.ready):
+            m.d.sync += [
+                next_address.eq(self.request.payload.address),
+                next_left.eq(self.request.payload.count),
+                waits.eq(1),
+            ]
+        with m.If(self.taken):
+            m.d.sync += [
+                self.address.eq(self.following), self.following.eq(self.following + 1), left.eq(left - 1),
+            ]  # fmt: skip
+        with m.If(empties):
+            m.d.sync += self.wanted.eq(waits)
+            with m.If(waits):
+                m.d.sync += [
+                    self.address.eq(next_address),
+                    self.following.eq(next_address + 1),
+                    left.eq(next_left),
+                    waits.eq(0),
+                ]
+        return m
+
+
+class SpramMemory(wiring.Component):
+    """64 bits a cycle for two readers, of which the vectors' goes first.
+
+    A matrix beat that was read and not taken is read again after a vector's, so neither reader can block the
+    other. Latency: 2 cycles from a request to its first beat, then a beat a cycle. Cost: four single-port
+    RAMs, for each reader four registers of an address.
+
+    Parameters
+    ----------
+    simulated
+        See `Spram`.
+
+    Attributes
+    ----------
+    request, beats, vector_request, vector_beats :
+        The accelerator's read channels, seen from the memory.
+    write, write_address, write_word : In
+        Writes a 16-bit word; its address counts words. Not while beats are read.
+    """
+
+    def __init__(self, simulated: bool = False) -> None:
+        self._simulated = simulated
+        beats = stream.Signature(unsigned(_RAMS * _WORD_BITS))
+        super().__init__(
+            {
+                "request": In(stream.Signature(REQUEST)),
+                "beats": Out(beats),
+                "vector_request": In(stream.Signature(REQUEST)),
+                "vector_beats": Out(beats),
+                "write": In(1),
+                "write_address": In(ADDRESS_BITS + 2),
+                "write_word": In(_WORD_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.matrices = matrices = _Channel()
+        m.submodules.vectors = vectors = _Channel()
+        rams = [Spram(self._simulated) for _ in range(_RAMS)]
+        wiring.connect(m, matrices.request, wiring.flipped(self.request))
+        wiring.connect(m, vectors.request, wiring.flipped(self.vector_request))
+
+        # Who wants another beat, after the one that is taken in this cycle.
+        more_vectors, more_matrices = Signal(), Signal()
+        vector_address, matrix_address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        for channel, more, address in (
+            (vectors, more_vectors, vector_address),
+            (matrices, more_matrices, matrix_address),
+        ):
+            m.d.comb += [
+                more.eq(channel.wanted & ~(channel.taken & channel.last)),
+                address.eq(Mux(channel.taken, channel.following, channel.address)),
+            ]
+        address = Signal(ADDRESS_BITS)
+        m.d.comb += address.eq(Mux(more_vectors, vector_address, matrix_address))
+        m.d.sync += [
+            self.vector_beats.valid.eq(more_vectors),
+            self.beats.valid.eq(more_matrices & ~more_vectors),
+        ]
+        word = [ram.word for ram in rams]
+        for k, ram in enumerate(rams):
+            m.submodules[f"ram{k}"] = ram
+            m.d.comb += [
+                ram.address.eq(Mux(self.write, self.write_address[2:], address)),
+                ram.write.eq(self.write & (self.write_address[:2] == k)),
+                ram.data.eq(self.write_word),
+            ]
+        m.d.comb += [
+            matrices.taken.eq(self.beats.valid & self.beats.ready),
+            vectors.taken.eq(self.vector_beats.valid & self.vector_beats.ready),
+            self.beats.payload.eq(Cat(word)),
+            self.vector_beats.payload.eq(Cat(word)),
+        ]
+        return m
