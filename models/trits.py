@@ -1,9 +1,15 @@
-"""Five ternary weights in a byte, in the code that the lookup dot product reads without a decoder.
+"""Ternary weights packed for each kind of dot product, in a code that its hardware reads cheaply.
 
-Bit 7 is a sign, bits 6..0 an index from 0 to 121: the place in the reflected ternary Gray sequence, counted
-from its centre, where all five trits are 0. Neighbours in the sequence differ in one trit by one, so a table
-of the sums for all indices is filled by adding or subtracting one activation a step; the sign negates all
-five trits. 243 of the 256 bytes are codes.
+*Table codes* (`encode_trits`) are addresses of tables of sums: the highest bit is a sign, the others an
+index. Five trits take 8 bits, three take 5. The entries follow the ternary reflected Gray sequence from its
+centre, where all trits are 0: neighbours differ in one trit by one, so each entry is the one before plus or
+minus one activation. A table holds each sum with the sign that lets the next step always add: an entry is the
+one before plus an activation, and negated where the sequence turns (`fill_steps`). The sign bit negates all
+trits.
+
+*Prefix codes* (`encode_prefix`) are decoded into trits by three four-input tables a trit, a quarter of what a
+number in base 3 takes. They are those of ASTC's integer sequences (Khronos Data Format Specification): two
+bits a trit, where 11 is no trit, so it can tell that a trit is 2 and that its bits stand for another one.
 """
 
 from __future__ import annotations
@@ -16,71 +22,158 @@ from numpy.typing import NDArray
 
 from .errors import TritforgeError
 
-__all__ = ["ENTRIES", "TRITS_PER_BYTE", "decode_trits", "encode_trits", "gray_steps", "trit_table"]
+__all__ = [
+    "ENTRIES",
+    "TRITS_PER_BYTE",
+    "code_bits",
+    "decode_prefix",
+    "decode_trits",
+    "encode_prefix",
+    "encode_trits",
+    "entries",
+    "fill_steps",
+    "trit_table",
+]
 
 TRITS_PER_BYTE = 5
-ENTRIES = 122
-"""Entries of a lookup table: the centre and 121 steps to one side."""
 
 
-@lru_cache(maxsize=1)
-def gray_steps() -> tuple[tuple[int, int], ...]:
-    """The 121 steps (trit, +1 or -1) that walk from all zero through the second half of the Gray sequence.
+def entries(trits: int) -> int:
+    """Return the entries of a table: the centre, and the steps to one side."""
+    return (int(3**trits) + 1) // 2
 
-    A base-3 counter starts at its centre 11111; each step increments it, and the trit that moves is the digit
-    that is incremented, up if the digits above it have an even sum, else down.
+
+ENTRIES = entries(TRITS_PER_BYTE)
+"""Entries of a table for five trits: 122."""
+
+
+def code_bits(trits: int) -> int:
+    """Return the bits of a table code: 8 for 5 trits, 5 for 3."""
+    return 1 + (entries(trits) - 1).bit_length()
+
+
+@lru_cache
+def fill_steps(trits: int = TRITS_PER_BYTE) -> tuple[tuple[int, bool], ...]:
+    """Return the steps (trit, whether to negate) that fill a table from entry 0, which is 0.
+
+    A base-3 counter starts at its centre 11...1; each step increments it, and the trit that moves is the
+    digit that is incremented, up if the digits above it have an even sum, else down. Up adds an activation to
+    the sum, and down to its negative: the sum is negated behind a step if the next one goes the other way.
+    Behind the last step the counter is all 2, and goes up.
     """
-    digits = [1] * TRITS_PER_BYTE
-    steps = []
-    for _ in range(ENTRIES - 1):
-        place = 0
-        while digits[place] == 2:
-            digits[place] = 0
-            place += 1
-        digits[place] += 1
-        steps.append((place, 1 if sum(digits[place + 1 :]) % 2 == 0 else -1))
-    return tuple(steps)
+    digits = [1] * trits
+    places, ups = [], []
+    for _ in range(entries(trits) - 1):
+        place = next(j for j in range(trits) if digits[j] != 2)
+        places.append(place)
+        ups.append(sum(digits[place + 1 :]) % 2 == 0)
+        digits[: place + 1] = [0] * place + [digits[place] + 1]
+    turns = [up != following for up, following in zip(ups, [*ups[1:], True], strict=True)]
+    return tuple(zip(places, turns, strict=True))
 
 
-@lru_cache(maxsize=1)
-def trit_table() -> NDArray[np.int8]:
-    """(122, 5): the five trits of each index."""
-    table = np.zeros((ENTRIES, TRITS_PER_BYTE), dtype=np.int8)
-    for entry, (place, direction) in enumerate(gray_steps(), start=1):
+@lru_cache
+def trit_table(trits: int = TRITS_PER_BYTE) -> NDArray[np.int8]:
+    """(entries, trits): the trits of each index."""
+    table = np.zeros((entries(trits), trits), dtype=np.int8)
+    for entry, (place, negate) in enumerate(fill_steps(trits), start=1):
         table[entry] = table[entry - 1]
-        table[entry, place] += direction
+        table[entry, place] += 1
+        if negate:
+            table[entry] = -table[entry]
     return table
 
 
-@lru_cache(maxsize=1)
-def _code_of_value() -> NDArray[np.uint8]:
-    """(243,): byte for the trits t, indexed by sum((t[j] + 1) * 3**j)."""
-    powers = 3 ** np.arange(TRITS_PER_BYTE)
-    codes = np.zeros(3**TRITS_PER_BYTE, dtype=np.uint8)
-    for entry, trits in enumerate(trit_table().astype(np.int64)):
-        codes[int(((1 - trits) * powers).sum())] = entry | 0x80
-        codes[int(((1 + trits) * powers).sum())] = entry  # all zero: no sign
+def _numbers(trits: NDArray[Any]) -> NDArray[np.int64]:
+    """(..., n) trits to (...,) numbers: the sum of (t[j] + 1) * 3**j."""
+    powers = 3 ** np.arange(trits.shape[-1])
+    numbers: NDArray[np.int64] = ((trits.astype(np.int64) + 1) * powers).sum(axis=-1)
+    return numbers
+
+
+@lru_cache
+def _code_of_number(trits: int) -> NDArray[np.uint8]:
+    table = trit_table(trits)
+    codes = np.zeros(3**trits, dtype=np.uint8)
+    index = np.arange(len(table), dtype=np.uint8)
+    codes[_numbers(-table)] = index | 1 << (code_bits(trits) - 1)
+    codes[_numbers(table)] = index    # all zero: no sign
     return codes
 
 
 def encode_trits(trits: NDArray[Any]) -> NDArray[np.uint8]:
-    """(..., 5) values in {-1, 0, +1} to (...,) bytes."""
-    powers = 3 ** np.arange(TRITS_PER_BYTE)
-    codes: NDArray[np.uint8] = _code_of_value()[((trits.astype(np.int16) + 1) * powers).sum(axis=-1)]
+    """(..., n) values in {-1, 0, +1} to (...,) table codes, for n = 5 or 3."""
+    codes: NDArray[np.uint8] = _code_of_number(trits.shape[-1])[_numbers(trits)]
     return codes
 
 
-def decode_trits(codes: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """(...,) bytes to (..., 5) trits.
+def decode_trits(codes: NDArray[np.uint8], trits: int = TRITS_PER_BYTE) -> NDArray[np.int8]:
+    """(...,) table codes to (..., trits) values.
 
     Raises
     ------
     TritforgeError
-        For a byte that is no code (an index above 121, or a sign on all zero).
+        For a number that is no code: its index is too high, or there is a sign on all zero.
     """
-    index = codes & 0x7F
-    bad = (index >= ENTRIES) | (codes == 0x80)
+    sign = 1 << (code_bits(trits) - 1)
+    index = codes & (sign - 1)
+    _refuse((index >= entries(trits)) | (codes == sign) | (codes >= 2 * sign), codes, trits)
+    found = trit_table(trits)[index]
+    return np.where((codes & sign).astype(bool)[..., None], -found, found)
+
+
+def _prefix_digits(code: int) -> list[int]:
+    """Return the five digits 0, 1, 2 that a byte holds."""
+    high, low = code >> 5 & 3, code & 0b11111
+    if code >> 2 & 7 == 7:
+        last, low = [2, 2], code >> 3 & 0b11100 | code & 3
+    elif high == 3:
+        last = [code >> 7, 2]
+    else:
+        last = [high, code >> 7]
+    if low & 3 == 3:
+        first = [low >> 2 & 2 | (low >> 2 & ~low >> 3 & 1), low >> 4, 2]
+    elif low >> 2 & 3 == 3:
+        first = [low & 3, 2, 2]
+    else:
+        first = [low & 2 | (low & ~low >> 1 & 1), low >> 2 & 3, low >> 4]
+    return first + last
+
+
+@lru_cache(maxsize=1)
+def _prefix_table() -> NDArray[np.int8]:
+    """(256, 5): the trits of each byte; digit 2 is -1."""
+    digits = np.array([_prefix_digits(code) for code in range(256)], np.int8)
+    return np.where(digits == 2, -1, digits).astype(np.int8)
+
+
+@lru_cache(maxsize=1)
+def _prefix_of_number() -> NDArray[np.uint8]:
+    codes = np.zeros(3**TRITS_PER_BYTE, np.uint8)
+    codes[_numbers(_prefix_table())[::-1]] = np.arange(256, dtype=np.uint8)[::-1]    # the lowest of several
+    return codes
+
+
+def encode_prefix(trits: NDArray[Any]) -> NDArray[np.uint8]:
+    """(..., 5) values in {-1, 0, +1} to (...,) prefix codes."""
+    codes: NDArray[np.uint8] = _prefix_of_number()[_numbers(trits)]
+    return codes
+
+
+def decode_prefix(codes: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """(...,) prefix codes to (..., 5) values.
+
+    Raises
+    ------
+    TritforgeError
+        For one of the 13 bytes that mean the same as a lower one.
+    """
+    trits: NDArray[np.int8] = _prefix_table()[codes]
+    _refuse(encode_prefix(trits) != codes, codes, TRITS_PER_BYTE)
+    return trits
+
+
+def _refuse(bad: NDArray[np.bool_], codes: NDArray[np.uint8], trits: int) -> None:
     if bad.any():
-        raise TritforgeError(f"byte 0x{int(codes[bad].flat[0]):02x} is no code of five trits")
-    trits = trit_table()[index]
-    return np.where((codes & 0x80).astype(bool)[..., None], -trits, trits)
+        count = {5: "five", 3: "three"}.get(trits, trits)
+        raise TritforgeError(f"byte 0x{int(codes[bad].flat[0]):02x} is no code of {count} trits")

@@ -1,246 +1,314 @@
-"""Bench of the ternary dot product: `hdl.matmul.MatMul` with lookup tables, their filler and partial sums.
+"""Benches of `hdl.dots.DotUnit`: each kind of dot product as a matrix unit uses it, against numpy's product.
 
-The expected sums are numpy's integer matrix product of weights and activations. In every product, each sum
-must leave exactly `latency` cycles after its row's last beat was taken, in the order of rows.
+`_Control` plays the matrix unit: it fills one bank while rows stream past the other one, and writes the next
+product's activations meanwhile. Nothing may be read in the cycle that writes it, since block RAM is built
+without a bypass.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
-import cocotb
 import numpy as np
-from numpy.typing import NDArray
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
-from ...hdl.matmul import MatMul
-from ...models.image import Layout
-from ...models.trits import TRITS_PER_BYTE, encode_trits
-from .clocking import begin, next_cycle, reset, settled
+from ...hdl.dots import DOTS, DotUnit
+from .driver import Driver, Ints, Random, expect
+from .parts import Bench, Picture, named, run_until, step
 
-__all__ = ["design"]
+__all__ = ["BENCHES", "Product", "WatchedDotUnit", "draw_product", "multiply"]
 
-_LAYOUT = Layout(tables=8, row_block=128)
-_LANES = _LAYOUT.lanes
 _BLOCKS = 3
-_COLUMNS = _BLOCKS * _LANES
-_INPUTS = ("start", "rows", "blocks", "one_by_one", "taken", "hold", "beats__valid", "beats__payload", "word")
-_PATIENCE = 20_000
-
-_Ints = NDArray[np.int64]
-_Random = np.random.Generator
+"""Column blocks of a product, at most: half of the activation memory."""
 
 
-def design() -> MatMul:
-    """The unit under test: 40 lanes, 128 rows a block, up to 120 columns."""
-    return MatMul(_LAYOUT, TRITS_PER_BYTE * _BLOCKS)
-
-
-_LATENCY = design().latency
-
-
-def _padded(columns: int) -> int:
-    return -(-columns // _LANES) * _LANES
-
-
-def _beats(weights: _Ints) -> Iterator[tuple[int, bool]]:
-    """Beats in the order of `models.image`, and whether they belong to a last column block.
-
-    Row block by row block, column block by column block, row by row; byte t of a beat holds the trits of the
-    columns start + j * tables + t.
-    """
-    rows, columns = weights.shape
-    for top in range(0, rows, _LAYOUT.row_block):
-        for start in range(0, columns, _LANES):
-            part = np.zeros((min(_LAYOUT.row_block, rows - top), _LANES), np.int64)
-            piece = weights[top : top + _LAYOUT.row_block, start : start + _LANES]
-            part[:, : piece.shape[1]] = piece
-            codes = encode_trits(part.reshape(-1, TRITS_PER_BYTE, _LAYOUT.tables).transpose(0, 2, 1))
-            for beat in codes:
-                yield int.from_bytes(beat.tobytes(), "little"), start + _LANES >= columns
-
-
-def _words(activations: _Ints) -> list[int]:
-    """Activation memory: word 5 b + j holds the columns (5 b + j) * tables + t in its bytes t."""
-    padded = np.zeros(_COLUMNS, np.int8)
-    padded[: len(activations)] = activations
-    return [int.from_bytes(word.tobytes(), "little") for word in padded.reshape(-1, _LAYOUT.tables)]
-
-
-@dataclass
-class _Trace:
-    """What was seen of a product, in cycles since its start."""
-
-    beats: list[int] = field(default_factory=list)
-    last_beats: list[int] = field(default_factory=list)
-    sums: list[tuple[int, int, int]] = field(default_factory=list)
-    """Cycle, row, sum."""
-    filling: int = 0
-
-
-async def _multiply(
-    dut: Any,
-    weights: _Ints,
-    activations: _Ints,
-    random: _Random | None = None,
-    *,
-    bubbles: float = 0.0,
-    holds: float = 0.0,
-    one_by_one: bool = False,
-    cycles: int = _PATIENCE,
-) -> _Trace:
-    """Start a product in the next cycle and drive it until it is done, or for a number of cycles.
+class WatchedDotUnit(wiring.Component):
+    """A `DotUnit` of at most `_BLOCKS` column blocks, twice, whose collisions are seen.
 
     Parameters
     ----------
-    bubbles, holds
-        How likely a cycle has no new beat, and `hold` high.
-    one_by_one
-        Sums are acknowledged, after up to 7 cycles.
+    kind, tables, family, rows
+        As of `DotUnit`.
     """
-    random = random or np.random.default_rng(0)
-    beats, words = list(_beats(weights)), _words(activations)
-    trace = _Trace()
-    offered, address, owed, acknowledge = False, 0, 0, -1
-    for cycle in range(cycles):
-        await next_cycle(dut)
-        position = len(trace.beats)
-        offered = position < len(beats) and (offered or random.random() >= bubbles)
-        hold = random.random() < holds
-        taken = cycle == acknowledge
-        dut.start.value = int(cycle == 0)
-        dut.rows.value = len(weights)
-        dut.blocks.value = _padded(weights.shape[1]) // _LANES
-        dut.one_by_one.value = int(one_by_one)
-        dut.taken.value = int(taken)
-        dut.hold.value = int(hold)
-        dut.beats__valid.value = int(offered)
-        # Without a valid beat the payload means nothing, and must do nothing.
-        dut.beats__payload.value = beats[position][0] if offered else int(random.integers(1 << 63))
-        dut.word.value = words[address]
-        await settled()
-        address = int(dut.word_address.value)
-        trace.filling += int(dut.filling.value)
-        owed -= taken
-        if offered and dut.beats__ready.value:
-            trace.beats.append(cycle)
-            offered = False
-            if beats[position][1]:
-                assert not hold, f"cycle {cycle}: a beat of the last column block was taken in spite of hold"
-                trace.last_beats.append(cycle)
-                owed += 1
-                assert not one_by_one or owed == 1, f"cycle {cycle}: {owed} sums are not acknowledged"
-        if dut.valid.value:
-            trace.sums.append((cycle, int(dut.row.value), dut.sum.value.to_signed()))
-            acknowledge = cycle + 1 + int(random.integers(7))
-        if dut.done.value:
-            return trace
-    assert cycles < _PATIENCE, (
-        f"not done after {cycles} cycles, {len(trace.beats)} of {len(beats)} beats taken"
-    )
-    return trace
+
+    def __init__(self, kind: str, tables: int, family: str = "ice40", rows: int = 9) -> None:
+        self.kind, self.tables, self.rows = DOTS[kind], tables, rows
+        self.inner = DotUnit(kind, tables, family, rows, 2 * _BLOCKS)
+        super().__init__({**dict(self.inner.signature.members.items()), "collision": Out(1)})
+
+    @property
+    def lanes(self) -> int:
+        """Weights of a beat."""
+        return self.kind.trits * self.tables
+
+    def elaborate(self, platform: object) -> Module:
+        """Amaranth's."""
+        m = Module()
+        m.submodules.inner = self.inner
+        for name, member in self.inner.signature.members.items():
+            one, other = getattr(self.inner, name), getattr(self, name)
+            m.d.comb += one.eq(other) if member.flow == In else other.eq(one)
+        m.d.comb += self.collision.eq(self.inner.collision)
+        return m
 
 
-async def _check(dut: Any, weights: _Ints, activations: _Ints, *args: Any, **options: Any) -> _Trace:
-    """Multiply, and compare all rows, sums and cycles."""
-    trace = await _multiply(dut, weights, activations, *args, **options)
-    expected = weights @ activations
-    found = np.array(trace.sums, np.int64).reshape(-1, 3)
-    assert found[:, 1].tolist() == list(range(len(weights)))
-    wrong = np.flatnonzero(found[:, 2] != expected)
-    assert not wrong.size, f"row {wrong[0]}: expected {expected[wrong[0]]}, got {found[wrong[0], 2]}"
-    assert found[:, 0].tolist() == [cycle + _LATENCY for cycle in trace.last_beats]
-    return trace
+@dataclass(frozen=True)
+class Product:
+    """A matrix, (rows, columns) of -1, 0, +1, and a vector of int8, (columns,)."""
+
+    weights: Ints
+    activations: Ints
 
 
-def _random_product(random: _Random, rows: int, columns: int) -> tuple[_Ints, _Ints]:
-    return random.integers(-1, 2, (rows, columns)), random.integers(-128, 128, columns)
+@dataclass(frozen=True)
+class _Block:
+    """A column block of some rows: its place in the activation memory, and the codes of each row."""
+
+    product: int
+    place: int
+    codes: list[list[int]]
+    expected: list[int]
+    """Sums of the rows if the block is a product's last one, else none."""
+    first: bool
 
 
-@cocotb.test()
-async def sums_of_odd_shapes(dut: Any) -> None:
-    """One row and several row blocks, columns that are no multiple of the lanes."""
-    await begin(dut, _INPUTS)
+def _blocks(unit: WatchedDotUnit, products: Sequence[Product]) -> Iterator[_Block]:
+    """All column blocks in order: row block by row block, column block by column block."""
+    for number, product in enumerate(products):
+        rows, columns = product.weights.shape
+        count = -(-columns // unit.lanes)
+        padded = np.zeros((rows, count * unit.lanes), np.int64)
+        padded[:, :columns] = product.weights
+        codes = unit.kind.encode(padded.reshape(rows, count, unit.kind.trits, -1).swapaxes(2, 3))
+        sums = product.weights @ product.activations
+        for top in range(0, rows, unit.rows):
+            for block in range(count):
+                yield _Block(
+                    number,
+                    number % 2 * _BLOCKS + block,
+                    codes[top : top + unit.rows, block].tolist(),
+                    sums[top : top + unit.rows].tolist() if block == count - 1 else [],
+                    block == 0,
+                )
+
+
+def _words(unit: WatchedDotUnit, product: Product, half: int) -> list[tuple[int, list[int]]]:
+    """Address and contents of the words of a product's activations, in a half of the memory."""
+    padded = np.zeros(_BLOCKS * unit.lanes, np.int64)
+    padded[: len(product.activations)] = product.activations
+    words = padded.reshape(_BLOCKS, unit.kind.trits, unit.tables).tolist()
+    return [
+        ((half * _BLOCKS + block) * unit.kind.stride + digit, word)
+        for block, digits in enumerate(words)
+        for digit, word in enumerate(digits)
+    ]
+
+
+class _Control:
+    """Writes activations, starts fills and gives beats as early as it may, and compares all sums.
+
+    Attributes
+    ----------
+    left
+        Sums that have not come.
+    beats
+        Cycles in which a beat was given.
+    """
+
+    def __init__(
+        self, unit: WatchedDotUnit, products: Sequence[Product], random: Random, bubbles: float
+    ) -> None:
+        self._unit, self._products, self._random, self._bubbles = unit, products, random, bubbles
+        self._blocks = list(_blocks(unit, products))
+        self._cycle = self._written = self._fill = self._block = self._row = 0
+        self._writes: list[tuple[int, list[int]]] = []
+        self._filling = False
+        self._filled = [False, False]
+        self._row_beats = [-99] * unit.rows
+        self._owed: list[tuple[int, int]] = []
+        self.left = sum(len(block.expected) for block in self._blocks)
+        self.beats: list[int] = []
+
+    def inputs(self, driver: Driver) -> dict[str, Any]:
+        """See `Agent`."""
+        return self._write() | self._start() | self._beat(driver)
+
+    def _write(self) -> dict[str, Any]:
+        filled = self._blocks[self._fill].product if self._fill < len(self._blocks) else len(self._products)
+        if not self._writes and self._written < min(filled + 2, len(self._products)):
+            self._writes = _words(self._unit, self._products[self._written], self._written % 2)
+        if not self._writes:
+            return {"write": 0}
+        address, word = self._writes.pop(0)
+        self._written += not self._writes
+        return {"write": 1, "address": address, "word": word}
+
+    def _start(self) -> dict[str, Any]:
+        start = (
+            self._fill < len(self._blocks)
+            and not self._filling
+            and not self._filled[self._fill % 2]
+            and self._blocks[self._fill].product < self._written
+        )
+        if not start:
+            return {"start": 0}
+        self._filling = True
+        return {"start": 1, "block": self._blocks[self._fill].place, "fill_bank": self._fill % 2}
+
+    def _beat(self, driver: Driver) -> dict[str, Any]:
+        bank = self._block % 2
+        settled = self._cycle - self._row_beats[self._row] >= self._unit.inner.write_back
+        if not self._filled[bank] or not settled or self._random.random() < self._bubbles:
+            return {"valid": 0, "bank": bank, **driver.noise(self._random, "codes", "first", "final", "ends")}
+        block = self._blocks[self._block]
+        ends = self._row + 1 == len(block.codes)
+        beat = {
+            "valid": 1,
+            "bank": bank,
+            "codes": block.codes[self._row],
+            "first": int(block.first),
+            "final": int(bool(block.expected)),
+            "ends": int(ends),
+        }
+        if block.expected:
+            self._owed.append((self._cycle + self._unit.inner.latency, block.expected[self._row]))
+        self.beats.append(self._cycle)
+        self._row_beats[self._row] = self._cycle
+        self._row += 1
+        if ends:
+            self._filled[bank] = False
+            self._row = 0
+            self._block += 1
+        return beat
+
+    def see(self, outputs: SimpleNamespace) -> None:
+        """See `Agent`."""
+        expect(f"collisions in cycle {self._cycle}", outputs.collision, 0)
+        due = bool(self._owed) and self._owed[0][0] == self._cycle
+        expect(f"sum_valid in cycle {self._cycle}", outputs.sum_valid, int(due))
+        if due:
+            expect(f"sum in cycle {self._cycle}", outputs.sum, self._owed.pop(0)[1])
+            self.left -= 1
+        if outputs.done:
+            self._filling = False
+            self._filled[self._fill % 2] = True
+            self._fill += 1
+        self._cycle += 1
+
+
+async def multiply(
+    driver: Driver, products: Sequence[Product], random: Random, bubbles: float = 0.0
+) -> list[int]:
+    """Multiply product after product, compare all sums and their cycles, and return the beats' cycles."""
+    control = _Control(driver.unit, products, random, bubbles)
+    patience = 200 * len(control._blocks) + 100
+    await run_until(driver, [control], lambda: not control.left, patience)
+    return control.beats
+
+
+def draw_product(unit: WatchedDotUnit, random: Random, rows: int, columns: int) -> Product:
+    """A random product of at most so many columns as the unit takes."""
+    columns = min(columns, _BLOCKS * unit.lanes)
+    return Product(random.integers(-1, 2, (rows, columns)), random.integers(-128, 128, columns))
+
+
+async def _odd_shapes(driver: Driver) -> None:
     random = np.random.default_rng(1)
-    for rows, columns in ((1, 1), (1, 120), (2, 5), (3, 41), (127, 39), (128, 40), (129, 41), (300, 97)):
-        await _check(dut, *_random_product(random, rows, columns))
+    lanes, rows = driver.unit.lanes, driver.unit.rows
+    shapes = (
+        (1, 1),
+        (1, 3 * lanes),
+        (2, lanes),
+        (rows, lanes + 1),
+        (rows + 1, 2 * lanes),
+        (9, 3 * lanes - 1),
+    )
+    await multiply(driver, [draw_product(driver.unit, random, *shape) for shape in shapes], random)
 
 
-@cocotb.test()
-async def zeros(dut: Any) -> None:
-    """All weights zero, then all activations zero."""
-    await begin(dut, _INPUTS)
-    weights, activations = _random_product(np.random.default_rng(2), 5, 77)
-    await _check(dut, np.zeros_like(weights), activations)
-    await _check(dut, weights, np.zeros_like(activations))
+async def _extremes(driver: Driver) -> None:
+    random = np.random.default_rng(2)
+    columns = _BLOCKS * driver.unit.lanes
+    sign = 1 - 2 * (np.arange(columns) % 2)
+    weights = np.stack([0 * sign + 1, 0 * sign - 1, sign, -sign, 0 * sign])
+    vectors = (0 * sign - 128, 0 * sign + 127, np.where(sign > 0, 127, -128), 0 * sign)
+    await multiply(driver, [Product(weights, vector) for vector in vectors], random)
 
 
-@cocotb.test()
-async def extremes(dut: Any) -> None:
-    """Largest activations times weights that are all +1, all -1 or alternate."""
-    await begin(dut, _INPUTS)
-    sign = 1 - 2 * (np.arange(_COLUMNS) % 2)
-    weights = np.stack([np.ones(_COLUMNS, np.int64), -np.ones(_COLUMNS, np.int64), sign, -sign])
-    for activations in (np.full(_COLUMNS, -128), np.full(_COLUMNS, 127), np.where(sign > 0, 127, -128)):
-        await _check(dut, weights, activations)
+async def _without_a_bubble(driver: Driver) -> None:
+    random = np.random.default_rng(3)
+    unit = driver.unit
+    count = -(-300 // unit.rows)
+    products = [draw_product(unit, random, unit.rows, _BLOCKS * unit.lanes) for _ in range(count)]
+    beats = await multiply(driver, products, random)
+    expect("cycles with a beat, one behind another", np.diff(beats), np.ones(count * _BLOCKS * unit.rows - 1))
 
 
-@cocotb.test()
-async def rows_stream_without_a_bubble(dut: Any) -> None:
-    """Full row blocks: 1,152 beats in 1,152 cycles, once the first tables are filled."""
-    await begin(dut, _INPUTS)
-    trace = await _check(dut, *_random_product(np.random.default_rng(3), 3 * _LAYOUT.row_block, _COLUMNS))
-    first = trace.beats[0]
-    assert trace.beats == list(range(first, first + 3 * _LAYOUT.row_block * _BLOCKS))
-    assert trace.filling == first - 1
-
-
-@cocotb.test()
-async def bubbles_change_nothing(dut: Any) -> None:
-    """Random gaps in the stream of beats, rare and frequent."""
-    await begin(dut, _INPUTS)
+async def _with_bubbles(driver: Driver) -> None:
     random = np.random.default_rng(4)
-    for bubbles in (0.1, 0.5, 0.9):
-        await _check(dut, *_random_product(random, 130, 83), random, bubbles=bubbles)
+    for bubbles in (0.2, 0.8):
+        shapes = random.integers(1, (20, _BLOCKS * driver.unit.lanes + 1), (6, 2)).tolist()
+        products = [draw_product(driver.unit, random, *shape) for shape in shapes]
+        await multiply(driver, products, random, bubbles)
 
 
-@cocotb.test()
-async def hundreds_of_products_back_to_back(dut: Any) -> None:
-    """A product starts in the cycle behind the last one's end; every other one has bubbles."""
-    await begin(dut, _INPUTS)
+async def _reset_in_the_middle(driver: Driver) -> None:
     random = np.random.default_rng(5)
-    for product in range(200):
-        rows, columns = int(random.integers(1, 9)), int(random.integers(1, _LANES + 1))
-        await _check(dut, *_random_product(random, rows, columns), random, bubbles=0.5 * (product % 2))
+    for cycles in (1, 7, 20, 60, 150):
+        products = [draw_product(driver.unit, random, 12, 99)]
+        control = _Control(driver.unit, products, random, 0.0)
+        for _ in range(cycles):
+            await step(driver, [control])
+        await driver.reset()
+        await multiply(driver, [draw_product(driver.unit, random, 3, 99)], random)
+        await driver.reset()
 
 
-@cocotb.test()
-async def hold_stops_the_last_column_block_alone(dut: Any) -> None:
-    """While hold is high every beat but those of the last column block is taken."""
-    await begin(dut, _INPUTS)
+async def _hundreds_one_behind_another(driver: Driver) -> None:
     random = np.random.default_rng(6)
-    product = _random_product(random, 100, _COLUMNS)
-    held = await _multiply(dut, *product, holds=1.0, cycles=700)
-    assert len(held.beats) == 100 * (_BLOCKS - 1)
-    assert not held.sums
-    await reset(dut, _INPUTS)
-    await _check(dut, *product, random, bubbles=0.2, holds=0.5)
+    shapes = random.integers(1, (9, driver.unit.lanes + 1), (200, 2)).tolist()
+    for bubbles in (0.0, 0.5):
+        products = [draw_product(driver.unit, random, *shape) for shape in shapes]
+        await multiply(driver, products, random, bubbles)
 
 
-@cocotb.test()
-async def one_by_one_waits_for_each_sum(dut: Any) -> None:
-    """No beat of a last column block before the sum ahead of it was acknowledged."""
-    await begin(dut, _INPUTS)
-    random = np.random.default_rng(7)
-    await _check(dut, *_random_product(random, 140, 50), random, one_by_one=True)
-    await _check(dut, *_random_product(random, 20, 120), random, one_by_one=True, bubbles=0.3, holds=0.3)
+async def _picture(driver: Driver) -> None:
+    random = np.random.default_rng(0)
+    await multiply(driver, [draw_product(driver.unit, random, 4, 99)], random, 0.2)
 
 
-@cocotb.test()
-async def reset_in_the_middle_leaves_no_trace(dut: Any) -> None:
-    """Reset while tables are filled, while rows stream and while the last sums leave."""
-    await begin(dut, _INPUTS)
-    random = np.random.default_rng(8)
-    for cycles in (1, 60, 125, 140, 250, 270, 271, 272, 400):
-        await _multiply(dut, *_random_product(random, 140, 70), cycles=cycles)
-        await reset(dut, _INPUTS)
-        await _check(dut, *_random_product(random, 3, 70))
+def _bench(kind: str, tables: int, family: str, rows: int) -> Bench:
+    """Return a bench; `rows` are as many as hide a fill."""
+    return Bench(
+        f"dot_{kind}",
+        WatchedDotUnit,
+        named(_odd_shapes, _extremes, _without_a_bubble, _with_bubbles, _reset_in_the_middle),
+        Picture(
+            _picture,
+            {
+                "start": "",
+                "done": "",
+                "bank": "",
+                "valid": "",
+                "codes": "valid",
+                "first": "valid",
+                "final": "valid",
+                "ends": "valid",
+                "sum_valid": "",
+                "sum": "sum_valid",
+            },
+        ),
+        (kind, tables, family, rows),
+        named(_hundreds_one_behind_another),
+    )
+
+
+BENCHES = (
+    _bench("lookup", 8, "ice40", 126),
+    _bench("lutram", 3, "ecp5", 18),
+    _bench("tree", 2, "ice40", 9),
+)
+"""A bench for each kind."""

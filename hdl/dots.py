@@ -1,0 +1,193 @@
+"""The ways to make a ternary dot product, behind one interface; which is best depends on the family."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.data import ArrayLayout
+from amaranth.lib.wiring import In, Out
+from numpy.typing import NDArray
+
+from ..models.numerics import INT8
+from ..models.trits import TRITS_PER_BYTE, code_bits, decode_prefix, decode_trits, encode_prefix, encode_trits
+from .dot import LookupDot, TableFiller
+from .dot_sums import PartialSums
+from .dot_tree import ActivationLoader, TreeDot
+
+__all__ = ["DOTS", "DotKind", "DotUnit"]
+
+
+@dataclass(frozen=True)
+class DotKind:
+    """A way to make a dot product.
+
+    Parameters
+    ----------
+    name
+        What the configuration calls it.
+    trits
+        Weights of a code.
+    encode, decode
+        (..., trits) weights to (...,) codes, and back.
+    stride
+        Words of the activation memory from a column block's first to the next one's.
+    """
+
+    name: str
+    trits: int
+    encode: Callable[[NDArray[Any]], NDArray[np.uint8]]
+    decode: Callable[[NDArray[np.uint8]], NDArray[np.int8]]
+    stride: int
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of a code."""
+        return code_bits(self.trits)
+
+    def filler(self, tables: int, words: int, family: str) -> TableFiller | ActivationLoader:
+        """Return the unit that brings `tables` activations a word to dot products, as it suits a family."""
+        if self.name == "tree":
+            return ActivationLoader(tables, words, self.stride)
+        return TableFiller(tables, words, self.trits, self.stride, staged=family != "ice40")
+
+    def dot(self, tables: int, family: str) -> LookupDot | TreeDot:
+        """Return the dot product of `tables` codes, as it suits a family."""
+        if self.name == "tree":
+            return TreeDot(tables)
+        return LookupDot(tables, self.trits, fold_sums=family != "xilinx", staged=family != "ice40")
+
+
+DOTS = {
+    kind.name: kind
+    for kind in (
+        DotKind("lookup", TRITS_PER_BYTE, encode_trits, decode_trits, stride=8),
+        DotKind("lutram", 3, encode_trits, lambda codes: decode_trits(codes, 3), stride=4),
+        DotKind("tree", TRITS_PER_BYTE, encode_prefix, decode_prefix, stride=8),
+    )
+}
+"""Kind -> how it is made: by lookup in block RAM, in lookup tables used as memory, or by a tree of adders."""
+
+
+class DotUnit(wiring.Component):
+    """A whole dot product: decoding, activation memory, filling, the sum, and partial sums in memory.
+
+    What a matrix unit adds is control. Latency: `latency` cycles from a beat to its sum. Cost: that of its
+    parts.
+
+    Parameters
+    ----------
+    kind
+        One of `DOTS`.
+    tables
+        Codes of a beat.
+    family
+        Family of devices that it shall suit (`sim.synthesis.FAMILIES`).
+    rows
+        Rows of a block.
+    blocks
+        Column blocks that the activation memory holds.
+
+    Attributes
+    ----------
+    write, address, word : In
+        Write port of the activation memory: word stride * b + j holds the activation of column
+        (trits * b + j) * tables + t in its byte t.
+    start, block, fill_bank : In
+        Fills a bank with the activations of a column block.
+    done : Out(1)
+        The bank is filled from the next cycle on.
+    valid, codes, bank, first, final, ends : In
+        A beat: its codes, the bank that they read, and whether it is of the first column block, of the last
+        one, and of the last row of a block.
+    sum, sum_valid : Out
+        A finished sum.
+    collision : Signal
+        Something is read in the cycle that writes it, which must not be.
+    """
+
+    def __init__(self, kind: str, tables: int, family: str, rows: int, blocks: int) -> None:
+        self._kind = DOTS[kind]
+        words = self._kind.stride * blocks
+        word = ArrayLayout(signed(INT8.bits), tables)
+        self._filler = self._kind.filler(tables, words, family)
+        self._dot = self._kind.dot(tables, family)
+        columns = blocks * self._kind.trits * tables
+        bits = (-INT8.low * columns).bit_length() + 1
+        self._sums = PartialSums(rows, self._dot.total_bits, bits, self._dot.latency)
+        self.collision = Signal()
+        super().__init__(
+            {
+                "write": In(1),
+                "address": In(range(words)),
+                "word": In(word),
+                "start": In(1),
+                "block": In(range(max(2, blocks))),
+                "fill_bank": In(1),
+                "done": Out(1),
+                "valid": In(1),
+                "codes": In(ArrayLayout(unsigned(self._kind.code_bits), tables)),
+                "bank": In(1),
+                "first": In(1),
+                "final": In(1),
+                "ends": In(1),
+                "sum": Out(signed(bits)),
+                "sum_valid": Out(1),
+            }
+        )
+
+    @property
+    def steps(self) -> int:
+        """Cycles that a fill writes."""
+        return self._filler.steps
+
+    @property
+    def write_back(self) -> int:
+        """Cycles from a beat until the same row's next one may come."""
+        return self._sums.write_back
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a beat to its sum."""
+        return self._sums.latency
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.filler, m.submodules.dot, m.submodules.sums = filler, dot, sums = (
+            self._filler, self._dot, self._sums
+        )  # fmt: skip
+        m.submodules.activations = activations = memory.Memory(
+            shape=unsigned(len(self.word.as_value())),
+            depth=2 ** len(self.address),
+            init=[],
+            attrs={"no_rw_check": 1, "ram_style": "block"},
+        )
+        read, write = activations.read_port(), activations.write_port()
+        m.d.comb += [
+            write.addr.eq(self.address),
+            write.data.eq(self.word),
+            write.en.eq(self.write),
+            read.addr.eq(filler.word_address),
+            filler.word.eq(read.data),
+            filler.start.eq(self.start),
+            filler.block.eq(self.block),
+            self.done.eq(filler.done),
+            dot.codes.eq(self.codes),
+            dot.bank.eq(self.bank),
+            dot.fill_bank.eq(self.fill_bank),
+            dot.entry.eq(filler.entry),
+            dot.values.eq(filler.values),
+            dot.write.eq(filler.write),
+            sums.valid.eq(self.valid),
+            sums.first.eq(self.first),
+            sums.final.eq(self.final),
+            sums.ends.eq(self.ends),
+            sums.total.eq(dot.total),
+            sums.carry.eq(dot.carry),
+            self.sum.eq(sums.sum),
+            self.sum_valid.eq(sums.sum_valid),
+            self.collision.eq(sums.collision | (self.valid & filler.write & (self.bank == self.fill_bank))),
+        ]
+        return m
