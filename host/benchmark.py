@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hdl.config import AcceleratorConfig
+from ..hdl.datapath import Datapath
 from ..hdl.matmul import MatMul
 from ..models import zoo
 from ..models.config import PRESETS
@@ -26,6 +28,7 @@ from ..models.image import size_report
 from ..models.loading import Model, load
 from ..models.quantise import trit_count
 from ..models.software import FloatEngine, GoldenEngine
+from ..models.synthesis import synthesise
 from ..sim.engine import RtlEngine, accelerator_verilog
 from ..sim.profile import profile
 from ..sim.synthesis import synthesise_counts
@@ -33,11 +36,15 @@ from ..sim.verilog import to_verilog
 from .console import note, progress
 from .session import open_accelerator
 
-__all__ = ["ICE40_PRESETS", "cells", "hardware", "held_out_tokens", "measure"]
+__all__ = ["ICE40_PRESETS", "SHAPES", "cells", "hardware", "held_out_tokens", "measure", "shape"]
 
 ICE40_PRESETS = ("up5k",)
 """Presets whose cells are counted."""
 
+SHAPES = ("370m",)
+"""Published shapes of which two layers are simulated."""
+
+_SHAPE_TOKENS = 4
 _TEMPERATURE = 0.8
 _RANDOM_TOKENS = 256
 _ROUNDS = 3
@@ -66,12 +73,17 @@ def measure(names: Sequence[str], corpora: Mapping[str, Path], generated: int) -
     for name in names:
         note(f"{name}:")
         models[name] = _model(name, corpora.get(name), generated)
+    shapes = {}
+    for name in SHAPES:
+        note(f"two layers of {name}:")
+        shapes[name] = shape(name)
     note("cells (yosys takes minutes, once):")
     counted = {design: counts for preset in ICE40_PRESETS for design, counts in cells(preset).items()}
     circumstances["machine"]["load_average"] = [load_before, os.getloadavg()[0]]
     return {
         **circumstances,
         "models": models,
+        "shapes": shapes,
         "sizes": {
             name: size_report(config, AcceleratorConfig.smallest_fit(config).layout)
             for name, config in PRESETS.items()
@@ -81,17 +93,32 @@ def measure(names: Sequence[str], corpora: Mapping[str, Path], generated: int) -
 
 
 def hardware(model: Model, config: AcceleratorConfig, generated: int) -> dict[str, Any]:
-    """Simulate a text: cycles a token and lane use of the generation, and the image's size on the device."""
+    """Simulate a text: cycles a token of the generation, their causes, lane use, and the image's size."""
     image = model.image(config.layout)
     rtl = RtlEngine(image, config)
-    _generate(rtl, _opening(model), generated)
+    causes = profile(rtl, _opening(model), generated, _TEMPERATURE)
     return {
         "accelerator": config.name,
         "lanes": config.layout.lanes,
         "cycles_per_token": rtl.cycles_per_token,
+        "causes": causes,
         "lane_use": rtl.lane_use,
         "image_bytes": int(image.memory.nbytes),
     }
+
+
+def shape(name: str) -> dict[str, Any]:
+    """Simulate two layers of a published shape, with random weights and few tokens in the vocabulary.
+
+    Parameters
+    ----------
+    name
+        One of `models.config.PRESETS`.
+    """
+    config = replace(PRESETS[name], num_hidden_layers=2, vocab_size=256)
+    with tempfile.TemporaryDirectory() as folder:
+        synthesise(config, folder)
+        return hardware(load(folder), AcceleratorConfig.smallest_fit(config), _SHAPE_TOKENS)
 
 
 def held_out_tokens(model: Model, file: Path | None) -> NDArray[np.int64] | None:
@@ -129,9 +156,7 @@ def cells(preset: str) -> dict[str, dict[str, int]]:
     config = AcceleratorConfig.load(preset)
     designs = {
         preset: accelerator_verilog(config),
-        f"{preset}, matrix unit alone": to_verilog(
-            MatMul(config.layout, config.activation_words), "accelerator"
-        ),
+        f"{preset}, matrix unit alone": to_verilog(MatMul(config, 1, Datapath.behind), "accelerator"),
     }
     return {
         name: asdict(synthesise_counts(verilog, "accelerator", options=("-no-rw-check",)))
@@ -173,7 +198,6 @@ def _model(name: str, file: Path | None, generated: int) -> dict[str, Any]:
         "trits": trit_count(model.config),
         "quality": zoo.card(name)["quality"] if shipped else None,
         "hardware": hardware(model, config, generated),
-        "profile": [asdict(step) for step in profile(model.image(config.layout), config, _opening(model)[0])],
         "speed": _speeds(model, config, generated),
     }
     note("  golden against float")

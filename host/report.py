@@ -173,25 +173,29 @@ def _speed(results: Results) -> Table:
     return Table(caption, head, rows)
 
 
-def _profile(results: Results) -> Table:
-    steps = results["models"]["tiny"]["profile"]
-    total = sum(step["cycles"] for step in steps)
+def _causes(results: Results) -> Table:
+    measured = {f"`{name}`": each["hardware"] for name, each in results["models"].items()}
+    measured |= {f"two layers of {name}": each for name, each in results["shapes"].items()}
+    cycles = [each["causes"] for each in measured.values()]
+    totals = [sum(causes.values()) for causes in cycles]
+    found = {cause: [causes[cause] for causes in cycles] for cause in cycles[0]}
+    found["not fed"] = [total - causes["fed"] for total, causes in zip(totals, cycles, strict=True)]
     rows = [
         (
-            f"{step['opcode']} {step['operand']}",
-            str(step["runs"]),
-            f"{step['beats']:,}",
-            f"{step['cycles']:,}",
-            f"{step['cycles'] / total:.1%}",
+            cause,
+            *(
+                f"{spent:,.0f} ({spent / total:.1%})" if spent else _NONE
+                for spent, total in zip(each, totals, strict=True)
+            ),
         )
-        for step in steps
+        for cause, each in found.items()
     ]
-    for opcode in ("EMBED", "STATS", "PROJECT", "BOUND", "MATMUL"):
-        of = [step for step in steps if step["opcode"] == opcode]
-        runs, beats, cycles = (sum(step[key] for step in of) for key in ("runs", "beats", "cycles"))
-        rows.append((f"all {opcode}", str(runs), f"{beats:,}", f"{cycles:,}", f"{cycles / total:.1%}"))
-    caption = "Simulated: the first token that `tiny` reads, on the UP5K preset, all layers together."
-    return Table(caption, ("instruction", "runs", "weight beats", "cycles", "share"), rows)
+    rows.append(("together", *(f"{total:,.0f}" for total in totals)))
+    caption = (
+        "Cycles a token, and their share: simulated, in generation, on the smallest preset that holds the"
+        " model, with a weight memory that always has a beat. Layers of published shapes have random weights."
+    )
+    return Table(caption, ("cause", *measured), rows)
 
 
 def _sizes(results: Results) -> Table:
@@ -260,7 +264,7 @@ TABLES: Mapping[str, Callable[[Results], Table]] = {
     "quality": _quality,
     "fidelity": _fidelity,
     "hardware": _hardware,
-    "profile": _profile,
+    "causes": _causes,
     "speed": _speed,
     "sizes": _sizes,
     "tenfold": _tenfold,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tritforge.hdl.config import AcceleratorConfig
-from tritforge.host.benchmark import ICE40_PRESETS, cells, hardware
+from tritforge.host.benchmark import ICE40_PRESETS, SHAPES, cells, hardware, shape
 from tritforge.models.errors import TritforgeError
 from tritforge.models.loading import load
 from tritforge.sim.tools import compiler
@@ -19,18 +19,40 @@ MARGIN = 0.02
 ADVICE = "if it is worth it, raise tests/budgets.toml; `make results` measures the documents' figures again"
 
 
-@pytest.mark.parametrize("name", BUDGETS["cycles_per_token"])
-def test_a_token_takes_no_more_cycles_and_a_model_no_more_memory(name: str) -> None:
+@pytest.fixture
+def _compiler() -> None:
     try:
         compiler()
     except TritforgeError as error:
         pytest.skip(f"no C++ compiler: {error}")
+
+
+def not_fed(found: dict[str, Any]) -> float:
+    """Share of a token's cycles in which the matrix unit took no weights."""
+    return 1 - found["causes"]["fed"] / sum(found["causes"].values())
+
+
+@pytest.mark.usefixtures("_compiler")
+@pytest.mark.parametrize("name", BUDGETS["cycles_per_token"])
+def test_a_token_takes_no_more_cycles_and_a_model_no_more_memory(name: str) -> None:
     model = load(ROOT / name if "/" in name else name)
     found = hardware(model, AcceleratorConfig.smallest_fit(model.config), 40)
+    if name in BUDGETS["not_fed"]:
+        assert not_fed(found) <= BUDGETS["not_fed"][name], f"not fed, {name}: {found['causes']}"
     for figure in ("cycles_per_token", "image_bytes"):
         assert found[figure] <= BUDGETS[figure][name] * (1 + MARGIN), f"{figure} of {name}: {ADVICE}"
         documented = RESULTS["models"][name]["hardware"][figure]
         assert found[figure] == pytest.approx(documented, rel=MARGIN), f"{figure} of {name}: {ADVICE}"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiler")
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_layer_of_a_published_shape_keeps_the_matrix_unit_fed(name: str) -> None:
+    found = shape(name)
+    assert not_fed(found) <= BUDGETS["not_fed"][name], f"not fed, {name}: {found['causes']}"
+    documented = RESULTS["shapes"][name]["cycles_per_token"]
+    assert found["cycles_per_token"] == pytest.approx(documented, rel=MARGIN), ADVICE
 
 
 @pytest.mark.slow
@@ -48,4 +70,5 @@ def test_a_design_takes_no_more_cells(preset: str) -> None:
 def test_every_documented_model_and_design_has_a_budget() -> None:
     for figure in ("cycles_per_token", "image_bytes"):
         assert set(BUDGETS[figure]) == set(RESULTS["models"])
+    assert set(BUDGETS["not_fed"]) == {"tiny", "bard", *RESULTS["shapes"]}
     assert set(BUDGETS["cells"]) == set(RESULTS["cells"])

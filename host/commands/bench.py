@@ -44,8 +44,8 @@ def command(models: tuple[str, ...], corpora: dict[str, Path], out: Path | None,
     """Measure the documents' figures again.
 
     For MODELS, without any all of the zoo: quality, golden against float, cycles, lane use, speed of the
-    engines. For the published shapes: sizes. For the UP5K: cells. Every table says how its figures were
-    obtained. Speeds depend on the machine, all else does not.
+    engines. For the published shapes: sizes, and of the smallest the cycles of two layers. For the UP5K:
+    cells. Every table says how its figures were obtained. Speeds depend on the machine, all else does not.
     """
     from ...models import zoo
     from ...models.errors import TritforgeError
@@ -57,10 +57,9 @@ def command(models: tuple[str, ...], corpora: dict[str, Path], out: Path | None,
     if missing := sorted(set(corpora) - set(names)):
         raise TritforgeError(f"--corpus names {missing[0]}, which is none of the models: {', '.join(names)}")
     results = measure(names, corpora, max_new)
-    for name, table in TABLES.items():
-        if name != "profile" or "tiny" in names:
-            click.echo()
-            table(results).print()
+    for table in TABLES.values():
+        click.echo()
+        table(results).print()
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as stream:
