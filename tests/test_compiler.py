@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritforge.hdl.compiler import Program, compile_program
 from tritforge.hdl.config import AcceleratorConfig
-from tritforge.hdl.isa import WORDS, Instruction, Opcode
+from tritforge.hdl.isa import WORDS, Epilogue, Instruction, Opcode
 from tritforge.models.config import ModelConfig
 from tritforge.models.errors import TritforgeError
 from tritforge.models.image import Layout, MemoryMap
@@ -53,28 +53,85 @@ def executed(program: Program) -> list[tuple[Instruction, int]]:
 
 
 @given(model=models, layout=layouts)
-def test_a_token_reads_every_beat_behind_the_embedding_and_gains_twice(
-    model: ModelConfig, layout: Layout
-) -> None:
+def test_a_token_reads_every_beat_behind_the_embedding_once(model: ModelConfig, layout: Layout) -> None:
     places = MemoryMap(model, layout)
     reads: Counter[int] = Counter()
     for instruction, base in executed(compile_program(model, replace(ACCELERATOR, layout=layout))):
-        start = base + instruction.address
-        if instruction.opcode == Opcode.PROJECT:
-            reads.update(range(start, start + 1 + instruction.beats))
-            reads.update(range(start + 1, start + 1 + instruction.beats))
-        elif instruction.opcode != Opcode.EMBED:
+        if instruction.opcode != Opcode.EMBED:
+            start = base + instruction.address
             reads.update(range(start, start + instruction.beats))
-    expected: Counter[int] = Counter(range(places.layer_base, places.total))
-    for spans, bases in (
-        (places.layer, [places.layer_span(n).offset for n in range(model.num_hidden_layers)]),
-        (places.head, [places.head_base]),
-    ):
-        for name, span in spans.items():
-            if name.endswith(".gain"):
-                for base in bases:
-                    expected.update(range(base + span.offset, base + span.end))
-    assert reads == expected
+    assert reads == Counter(range(places.layer_base, places.total))
+
+
+def units(program: Program) -> list[Instruction]:
+    """What a token with logits runs through, in order."""
+    return [instruction for instruction, _ in executed(program)]
+
+
+@given(model=models, streams=st.integers(1, 4))
+def test_every_product_has_inputs_made_for_it_and_one_scale(model: ModelConfig, streams: int) -> None:
+    inputs: Instruction | None = None
+    scales = products = 0
+    for each in units(compile_program(model, replace(ACCELERATOR, streams=streams))):
+        if each.opcode == Opcode.PROJECT:
+            # Peak, energy and header of the projection before have been used.
+            assert scales == products
+            assert inputs is None or inputs.slot != each.slot
+            inputs = each
+        if each.opcode == Opcode.MATMUL:
+            assert inputs is not None
+            assert inputs.slot == each.slot
+            assert each.blocks == ACCELERATOR.layout.column_blocks(inputs.count)
+            products += 1
+        scales += each.scale or each.opcode in (Opcode.ENERGY, Opcode.SCALE)
+    assert scales == products == 6 * model.num_hidden_layers + 1
+
+
+def test_elements_that_a_product_makes_are_taken_by_the_next_projection() -> None:
+    program = units(compile_program(MODEL, ACCELERATOR))
+    makes = (Epilogue.MLGRU, Epilogue.GLU, Epilogue.RESIDUAL)
+    behind = {
+        index: next((each for each in program[index + 1 :] if each.opcode == Opcode.PROJECT), None)
+        for index, each in enumerate(program)
+        if each.opcode == Opcode.MATMUL and each.epilogue in makes
+    }
+    assert len(behind) == 4 * MODEL.num_hidden_layers
+    for index, projection in behind.items():
+        assert projection is not None
+        assert projection.running
+        # Gate and up make one element of two rows.
+        halves = 2 if program[index].epilogue == Epilogue.GLU else 1
+        assert projection.count * halves == program[index].count
+    running = [each for each in program if each.opcode == Opcode.PROJECT and each.running]
+    assert len(running) == len(behind) + 1  # and the first, which takes the embedding
+
+
+def test_one_text_s_embedding_is_taken_as_it_comes_and_those_of_several_from_memory() -> None:
+    project, embed = units(compile_program(MODEL, ACCELERATOR))[:2]
+    assert (project.opcode, embed.opcode) == (Opcode.PROJECT, Opcode.EMBED)
+    assert project.running
+    assert not project.embedded
+    embed, project = units(compile_program(MODEL, replace(ACCELERATOR, streams=2)))[:2]
+    assert (project.opcode, embed.opcode) == (Opcode.PROJECT, Opcode.EMBED)
+    assert project.running
+    assert project.embedded
+
+
+def test_norms_are_measured_where_the_model_has_them() -> None:
+    program = units(compile_program(MODEL, ACCELERATOR))[: -3]  # without the head
+    layers = MODEL.num_hidden_layers
+    energies = [each for each in program if each.opcode == Opcode.ENERGY]
+    assert [(each.product, each.against_g) for each in energies] == [
+        (False, False), (True, True), (False, False),
+    ] * layers  # fmt: skip
+    own = [each for each in program if each.own_energy]
+    assert [(each.opcode, each.count) for each in own] == [(Opcode.PROJECT, 26)] * layers
+    bounds = [index for index, each in enumerate(program) if each.opcode == Opcode.BOUND]
+    gates = [index for index, each in enumerate(program) if each.epilogue == Epilogue.GATE]
+    assert len(bounds) == len(gates) == layers
+    # Bounds lie in the buffer of f before its rows come, and after those of the layer before have been used.
+    recurrences = [-1, *(index for index, each in enumerate(program) if each.epilogue == Epilogue.MLGRU)]
+    assert all(a < b < c for a, b, c in zip(recurrences[:-1], bounds, gates, strict=True))
 
 
 @given(model=models, layout=layouts)
@@ -91,7 +148,8 @@ def test_a_matrix_has_as_many_beats_as_rows_times_column_blocks(model: ModelConf
 
 
 def test_a_row_of_the_embedding_is_as_long_as_the_stride() -> None:
-    embed = compile_program(MODEL, ACCELERATOR).instructions[0]
+    program = compile_program(MODEL, ACCELERATOR).instructions
+    (embed,) = [each for each in program if each.opcode == Opcode.EMBED]
     assert (embed.opcode, embed.address, embed.count) == (Opcode.EMBED, 0, 21)
     assert embed.beats == MemoryMap(MODEL, ACCELERATOR.layout).embedding_stride
 
