@@ -25,6 +25,7 @@ _COMMANDS = {
     "eval": "evaluate",
     "pack": "pack",
     "inspect": "inspect",
+    "verilog": "verilog",
     "zoo": "zoo",
     "train": "train",
     "synth-checkpoint": "synth_checkpoint",
