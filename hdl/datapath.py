@@ -35,7 +35,7 @@ PROBES = ("x", "product", "h", "i", "f", "g")
 """Units whose elements `PROBE` shows: new x, new products, new states, buffered i and f, g."""
 
 PROBE = ArrayLayout(
-    StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(VECTOR.bits)}),
+    StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(32)}),
     len(PROBES),
 )
 """Every element that leaves a unit, for comparison with the golden model; unused, it costs nothing."""

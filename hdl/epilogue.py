@@ -190,7 +190,7 @@ class Epilogue(wiring.Component):
         product = Signal(signed(VECTOR.bits), reset_less=True)
         m.d.comb += self.product.eq(product)
         m.d.sync += [
-            product.eq(Mux(in_gru, activation.silu, gate) * activation.out_y),
+            product.eq((Mux(in_gru, activation.silu, gate) * activation.out_y) >> (2 * ACT.fraction - VECTOR.fraction)),
             self.product_row.eq(Mux(in_gru, activation.out_row, activation.out_row >> 1)),
             self.product_write.eq(activation.out_valid & (in_gru | (in_glu & activation.out_row[0]))),
         ]

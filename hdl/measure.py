@@ -10,7 +10,7 @@ from .scalars import PEAK_BITS
 
 __all__ = ["LEVEL_BITS", "Measure", "level_of", "shift_levels"]
 
-LEVEL_BITS = 3
+LEVEL_BITS = 2
 
 
 def level_of(element: Value) -> Value:

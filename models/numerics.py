@@ -9,7 +9,7 @@ Formats
 name      bits fraction meaning
 ========= ==== ======== =====================================================================
 ACT       16   11       pre-activations i, f, g, gate, up; silu(i), silu(h); the state h
-VECTOR    32   22       residual stream x; the products g*silu(h) and silu(gate)*up (exact in it)
+VECTOR    24   15       residual stream x; the products g*silu(h) and silu(gate)*up
 GATE      15   15       unsigned: sigmoid, forget gate, lower bound
 WEIGHT    16   a vector norm weights, signed, one power of two a vector (`quantise_vector`)
 NORMAL    16            a VECTOR shifted right by 4 bits a level until it fits (`running_levels`)
@@ -111,7 +111,7 @@ class Fixed:
 
 
 ACT = Fixed(16, 11)
-VECTOR = Fixed(32, 22)
+VECTOR = Fixed(24, 15)
 GATE = Fixed(15, 15, signed=False)
 WEIGHT = Fixed(16)
 NORMAL = Fixed(16)
@@ -127,9 +127,9 @@ SQUARES_BITS = 46
 """Bits of a sum of squares: 2**30 for each of up to 2**16 elements."""
 LEVEL_SHIFT = 4
 """Bits by which a level shifts a VECTOR right."""
-LEVEL_MAX = 4
-"""Highest level: VECTOR to NORMAL takes a shift of up to 16."""
-RESCALE_LEFT = 8
+LEVEL_MAX = 2
+"""Highest level: VECTOR to NORMAL takes a shift of up to 8."""
+RESCALE_LEFT = 1
 """Largest shift to the left of `rescale`."""
 
 _UNIT = 1 << GATE.fraction
@@ -225,7 +225,7 @@ def quantise_vector(values: NDArray[Any], bits: int = WEIGHT.bits) -> tuple[Ints
 
 
 def running_levels(vectors: Ints) -> Ints:
-    """Level of each element, 0 to 4: the lowest at which it and all before it fit NORMAL.
+    """Level of each element, 0 to 2: the lowest at which it and all before it fit NORMAL.
 
     An element can thus be normalised as soon as it is known. The last axis runs over elements.
     """
@@ -397,8 +397,8 @@ def mlgru(i: Ints, f: Ints, h: Ints, saturations: Saturations) -> Ints:
 
 
 def glu(gate: Ints, up: Ints) -> Ints:
-    """ACT times ACT, exact in VECTOR: silu(gate) * up, g * silu(h)."""
-    return gate * up
+    """ACT times ACT in VECTOR, without its last bits: silu(gate) * up, g * silu(h)."""
+    return (gate * up) >> (2 * ACT.fraction - VECTOR.fraction)
 
 
 # Sampling: Gumbel-max with a counter-based stream

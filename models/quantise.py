@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .checkpoint import Checkpoint, ternarise
 from .config import ModelConfig
 from .errors import TritforgeError
-from .numerics import EMBEDDING_BITS, GATE, Ints, quantise_vector, to_scale
+from .numerics import ACT, EMBEDDING_BITS, GATE, VECTOR, WEIGHT, Ints, quantise_vector, to_scale
 from .tokenizer import Tokenizer, find_tokenizer
 
 __all__ = [
@@ -161,7 +161,7 @@ def _chained(
     mean_square = float(np.mean(norm.astype(np.float64) ** 2))
     fold = math.sqrt(1 + BITLINEAR_EPSILON / mean_square) if mean_square else 1.0
     constant = _scale_constant(mean, n, before.exponent - exponent) / fold
-    return _bit_linear(name, ternary, gain, constant, floor * 4.0 ** (7 + before.exponent))
+    return _bit_linear(name, ternary, gain, constant, floor * 4.0 ** (VECTOR.fraction - (WEIGHT.bits - 1) + before.exponent))
 
 
 def _scale_constant(mean: float, n: int, exponent: int) -> float:
@@ -256,7 +256,7 @@ class QuantisedCheckpoint:
             read(prefix + "attn.o_proj.weight"),
             gate_weights,
             g_norm,
-            BITLINEAR_EPSILON * 2.0**-22,
+            BITLINEAR_EPSILON * ACT.step**2,
         )
         mlp, mlp_norm = norm("mlp_norm.weight")
         gate_up = chained(
@@ -271,8 +271,8 @@ class QuantisedCheckpoint:
             f"{prefix}mlp.down_proj",
             ternary,
             gain,
-            _scale_constant(mean, wide, 15 - exponent),
-            BITLINEAR_EPSILON * wide * 2.0**44,
+            _scale_constant(mean, wide, WEIGHT.bits - 1 - exponent),
+            BITLINEAR_EPSILON * wide / VECTOR.step**2,
         )
         return Block(self._bounds()[layer], attn_norm, i, f, g, g_norm, o, mlp_norm, gate_up, down)
 
