@@ -29,7 +29,9 @@ _COMMANDS = {
     "zoo": "zoo",
     "train": "train",
     "synth-checkpoint": "synth_checkpoint",
+    "units": "units",
     "bench": "bench",
+    "bench-core": "bench_core",
     "doctor": "doctor",
 }
 

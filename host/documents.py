@@ -8,25 +8,37 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..models.config import read_json
 from ..models.errors import TritforgeError
 from ..models.files import replacing
-from .report import TABLES, Results
+from .report import TABLES, Table
 
 __all__ = ["main", "rewritten", "table_names"]
 
-_MARKED = re.compile(r"<!-- table: (.*?) -->\n(.*?)<!-- end -->", re.DOTALL)
+Tables = Mapping[str, Callable[[Mapping[str, Any]], Table]]
+"""Tables by the name that a document's mark gives."""
 
 
-def table_names(text: str) -> list[str]:
+def table_names(text: str, mark: str = "table") -> list[str]:
     """Return the names of a document's tables, in order."""
-    return [match[1] for match in _MARKED.finditer(text)]
+    return [match[1] for match in _marked(mark).finditer(text)]
 
 
-def rewritten(text: str, results: Results) -> str:
+def _marked(mark: str) -> re.Pattern[str]:
+    return re.compile(rf"<!-- {mark}: (.*?) -->\n(.*?)<!-- end{_of(mark)} -->", re.DOTALL)
+
+
+def _of(mark: str) -> str:
+    return "" if mark == "table" else f" of {mark}"
+
+
+def rewritten(
+    text: str, results: Mapping[str, Any], tables: Tables = TABLES, mark: str = "table"
+) -> str:
     """Return a document with its tables made anew.
 
     Parameters
@@ -34,7 +46,11 @@ def rewritten(text: str, results: Results) -> str:
     text
         The document.
     results
-        What `benchmark.measure` returned.
+        What `benchmark.measure` returned, or whatever else `tables` are made of.
+    tables
+        The tables by name.
+    mark
+        Word with which their marks begin.
 
     Raises
     ------
@@ -44,11 +60,11 @@ def rewritten(text: str, results: Results) -> str:
 
     def table(match: re.Match[str]) -> str:
         name = match[1]
-        if name not in TABLES:
-            raise TritforgeError(f"there is no table {name!r}; the tables are {', '.join(TABLES)}")
-        return f"<!-- table: {name} -->\n\n{TABLES[name](results).markdown()}\n\n<!-- end -->"
+        if name not in tables:
+            raise TritforgeError(f"there is no table {name!r}; the tables are {', '.join(tables)}")
+        return f"<!-- {mark}: {name} -->\n\n{tables[name](results).markdown()}\n\n<!-- end{_of(mark)} -->"
 
-    return _MARKED.sub(table, text)
+    return _marked(mark).sub(table, text)
 
 
 def main(arguments: Sequence[str]) -> None:

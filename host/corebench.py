@@ -1,0 +1,110 @@
+"""Measures what the core is: cycles and their causes, streams, cells, clock, speed of its simulation.
+
+Each part is a function that returns what JSON can hold. All but the simulation's speed depends on no machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..hdl.accelerator import Accelerator
+from ..hdl.config import AcceleratorConfig
+from ..models import zoo
+from ..models.errors import TritforgeError
+from ..models.loading import load
+from ..sim.engine import RtlEngine
+from ..sim.units import count_cells, unit_costs
+from .benchmark import SHAPES, hardware, shape
+from .circumstances import circumstances
+from .console import note, progress
+
+__all__ = ["PARTS", "STREAMS", "core_units", "cycles", "measure_core", "streams"]
+
+PRESET = "up5k"
+"""The accelerator that is measured, but for models that it can't hold."""
+
+STREAMS = (1, 2, 4)
+"""Numbers of streams that are compared."""
+
+_FAMILY = "ice40"
+_MODEL = "tiny"
+_PROMPT = 65
+_GENERATED = 32
+
+
+def cycles() -> dict[str, Any]:
+    """Cycles a token and what they went for: the zoo's models, and two layers of hidden size 1,024."""
+    found = {name: hardware(load(name), AcceleratorConfig.load(PRESET), 40) for name in zoo.names()}
+    return found | {f"two layers of {name}": shape(name) for name in SHAPES}
+
+
+def streams() -> dict[str, Any]:
+    """Cycles and cells by the number of streams that share every weight beat.
+
+    Reading a prompt, the streams are successive positions of one text; generating, each has its own text.
+    """
+    model = load(_MODEL)
+    token = model.opening()[0]
+    found = {}
+    for count in STREAMS:
+        config = replace(AcceleratorConfig.load(PRESET), streams=count)
+        rtl = RtlEngine(model.image(config.layout), config)
+        for _ in rtl.generate([token] * _PROMPT, 0):
+            pass
+        reading = rtl.prompt_cycles / (_PROMPT - 1)
+        rtl.generate_batch([[token]] * count, [_GENERATED] * count)
+        found[str(count)] = {
+            "prompt_cycles_per_token": reading,
+            "batch_cycles_per_token": rtl.cycles_per_token,
+            "cells": count_cells(Accelerator(config), _FAMILY),
+        }
+    return {"model": _MODEL, "accelerator": PRESET, "family": _FAMILY, "by_streams": found}
+
+
+def core_units() -> dict[str, Any]:
+    """Cells of the accelerator, its units and its dot product."""
+    with progress("counting cells") as report:
+        return unit_costs(AcceleratorConfig.load(PRESET), _FAMILY, report)
+
+
+PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "cycles": cycles,
+    "streams": streams,
+    "units": core_units,
+}
+"""What is measured, by name."""
+
+
+def measure_core(only: Collection[str], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure parts of the core.
+
+    Parameters
+    ----------
+    only
+        Names of `PARTS`; none means all.
+    before
+        What was measured earlier; parts that are not measured now are kept.
+
+    Returns
+    -------
+    dict
+        Part -> `circumstances`, and `found`: what its function returned.
+
+    Raises
+    ------
+    TritforgeError
+        If there is no part of a name.
+    """
+    if unknown := sorted(set(only) - set(PARTS)):
+        raise TritforgeError(f"there is no part {unknown[0]!r} to measure; the parts are {', '.join(PARTS)}")
+    results = {}
+    for name, part in PARTS.items():
+        if not only or name in only:
+            note(f"{name}:")
+            facts = circumstances(f"tritforge bench-core --only {name}")
+            results[name] = {**facts, "found": part()}
+        elif name in before:
+            results[name] = before[name]
+    return results

@@ -1,0 +1,143 @@
+"""Writes the pages of the hardware units: what they do, a timing diagram, their cost.
+
+Run as ``python -m tritforge.host.unitpages RESULTS.json FOLDER``, with what ``tritforge bench-core`` wrote.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from ..hdl.config import AcceleratorConfig
+from ..models.config import read_json
+from ..models.files import replacing
+from ..sim.benches.library import LIBRARY
+from ..sim.diagram import draw
+from ..sim.units import Part, parts
+from ..sim.waveform import waveform
+from .unitreport import cost_table, dot_table, unit_table
+
+__all__ = ["PICTURE", "main", "page_name", "pages", "waveforms"]
+
+PICTURE = "architecture.svg"
+"""File of the picture of all units."""
+
+_INDEX = """# Hardware units
+
+<!-- written by `python -m tritforge.host.unitpages` -->
+
+```{{image}} {picture}
+:alt: The units of the accelerator and the data that they hand on
+```
+
+*Made from the elaborated design of the `{accel}` preset. A line shows that a value of 8 bits or more goes from
+one unit's output to another one's input, perhaps through a multiplexer or an adder; a thick line is a wide one.
+Lines that only control are left out. Cylinders are memories; names without a box are streams from and to the
+outside.*
+
+Each unit has a page: what it computes, its ports, its latency, a timing diagram that its own bench has drawn,
+and what it costs. `tritforge units` counts cells for other families and configurations.
+
+{units}
+
+{dot}
+
+```{{toctree}}
+:hidden:
+
+{toctree}
+```
+"""
+
+_PAGE = """# {name}
+
+<!-- written by `python -m tritforge.host.unitpages` -->
+
+```{{eval-rst}}
+.. autoclass:: {module}.{name}({arguments})
+```
+
+## Timing
+
+{timing}
+
+## Cost
+
+{cost}
+"""
+
+
+def page_name(unit: str) -> str:
+    """Return the file of a unit's page, without its ending."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unit).lower()
+
+
+def waveforms(part: Part) -> list[str]:
+    """Return the names of a unit's timing diagrams."""
+    return [name for name, bench in LIBRARY.items() if bench.unit is type(part.component)]
+
+
+def pages(costs: Mapping[str, Any]) -> dict[str, str]:
+    """Return the pages of all units, and an index: name of the file -> text.
+
+    Parameters
+    ----------
+    costs
+        What `sim.units.unit_costs` returned.
+    """
+    found = parts(AcceleratorConfig.load(costs["accel"]))
+    table = unit_table(costs)
+    links = [f"[{row[0]}]({page_name(row[0].split()[-1])}.md)" for row in table.rows[:-1]]
+    rows = [(link, *row[1:]) for link, row in zip(links, table.rows, strict=False)]
+    linked = type(table)(table.caption, table.head, [*rows, table.rows[-1]])
+    index = _INDEX.format(
+        picture=PICTURE,
+        accel=costs["accel"],
+        units=linked.markdown(),
+        dot=dot_table(costs).markdown(),
+        toctree="\n".join(page_name(unit["name"]) for unit in costs["units"]),
+    )
+    each = {
+        page_name(unit["name"]): _page(found[unit["name"]], unit, costs)
+        for unit in costs["units"]
+        if unit["name"] in found
+    }
+    return {f"{name}.md": text for name, text in ({"index": index} | each).items()}
+
+
+def _page(part: Part, unit: Mapping[str, Any], costs: Mapping[str, Any]) -> str:
+    drawn = waveforms(part)
+    timing = "\n\n".join(f"![{part.name}: signals by cycle]({name}.svg)" for name in drawn)
+    return _PAGE.format(
+        name=part.name,
+        module=type(part.component).__module__,
+        # Sphinx would show those of Amaranth's metaclass.
+        arguments=", ".join(list(signature(type(part.component).__init__).parameters)[1:]),
+        timing=f"{timing}\n\n*Simulated: some cycles of the unit's bench.*" if drawn else "No diagram.",
+        cost=cost_table(unit, costs).markdown(),
+    )
+
+
+def _pictures(costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    config = AcceleratorConfig.load(costs["accel"])
+    yield PICTURE, draw(config)
+    for part in parts(config).values():
+        for name in waveforms(part):
+            yield f"{name}.svg", waveform(name)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write all pages and pictures into a folder."""
+    costs, folder = read_json(Path(arguments[0]))["units"]["found"], Path(arguments[1])
+    folder.mkdir(exist_ok=True)
+    for name, text in [*pages(costs).items(), *_pictures(costs)]:
+        with replacing(folder / name) as stream:
+            stream.write(text.encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,83 @@
+"""Tables of what hardware units cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .report import Table
+
+__all__ = ["KINDS", "cost_table", "counted", "dot_table", "unit_table"]
+
+KINDS = {
+    "lut4": "LUT4",
+    "carry": "carry",
+    "ff": "flip-flops",
+    "bram": "block RAM",
+    "lutram": "LUT RAM",
+    "spram": "SPRAM",
+    "dsp": "DSP",
+}
+"""Kinds of cells, as `sim.synthesis.Counts` names them, and what a table calls them."""
+
+_FAMILIES = {"ice40": "iCE40", "ecp5": "ECP5", "gowin": "Gowin", "xilinx": "Xilinx 7 series"}
+_NONE = "–"
+
+Costs = Mapping[str, Any]
+"""What `sim.units.unit_costs` returns."""
+
+
+def counted(costs: Costs) -> str:
+    """Return how a table's figures were obtained."""
+    return (
+        f"Counted by yosys (pyosys {costs['yosys']}) after synthesis for {_FAMILIES[costs['family']]}"
+        f" ({costs['device']}); nothing here is placed or routed."
+    )
+
+
+def unit_table(costs: Costs) -> Table:
+    """Units in the order of the design, each below the one that contains it, and the whole."""
+    whole = costs["whole"]
+    kinds = [kind for kind in KINDS if whole[kind]]
+    rows = [
+        (
+            "· " * (unit["level"] - 1) + unit["name"],
+            str(unit["instances"]),
+            *(f"{unit[kind]:,}" for kind in kinds),
+            f"{unit['instances'] * unit['lut4'] / whole['lut4']:.1%}",
+            _NONE if unit["latency"] is None else str(unit["latency"]),
+        )
+        for unit in [*costs["units"], whole]
+    ]
+    streams = f", {costs['streams']} streams" if costs["streams"] > 1 else ""
+    caption = (
+        f"Accelerator {costs['accel']}, {costs['lanes']} lanes{streams}. Each unit alone, with its parts;"
+        f" share: all of its kind, by the LUT4s of the whole; latency in cycles. {counted(costs)}"
+    )
+    return Table(caption, ("unit", "times", *(KINDS[kind] for kind in kinds), "share", "latency"), rows)
+
+
+def dot_table(costs: Costs) -> Table:
+    """Return the cost of the dot product alone, and of a lane of it."""
+    dot = costs["dot"]
+    kinds = [kind for kind in KINDS if dot[kind]]
+    row = (
+        str(costs["lanes"]),
+        *(f"{dot[kind]:,}" for kind in kinds),
+        f"{dot['lut4_per_lane']:.2f}",
+        str(dot["latency"]),
+    )
+    head = ("lanes", *(KINDS[kind] for kind in kinds), "LUT4 a lane", "latency")
+    caption = (
+        f"Dot product with decoding, tables and their filling, activations and partial sums. {counted(costs)}"
+    )
+    return Table(caption, head, [row])
+
+
+def cost_table(unit: Mapping[str, Any], costs: Costs) -> Table:
+    """Return the cost of one unit."""
+    kinds = [kind for kind in KINDS if costs["whole"][kind]]
+    latency = _NONE if unit["latency"] is None else str(unit["latency"])
+    row = (*(f"{unit[kind]:,}" for kind in kinds), latency)
+    caption = f"As the `{costs['accel']}` preset has it. {counted(costs)}"
+    return Table(caption, (*(KINDS[kind] for kind in kinds), "latency, cycles"), [row])
