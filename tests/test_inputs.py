@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from simulate import Ints
 from tritforge.hdl.inputs import InputQuantiser
 from tritforge.models.numerics import (
+    LEVEL_MAX,
     VECTOR,
     align,
     normalise,
@@ -80,7 +81,7 @@ class Vector:
                 "product": int(random.integers(-32767, 32768)) if k is None else products[k],
                 "settled": settles is not None,
                 "changed": False,
-                "rise": int(random.integers(5)),
+                "rise": int(random.integers(LEVEL_MAX + 1)),
                 "level": level,
                 "peak": peak,
                 "measured": 0,
@@ -199,10 +200,10 @@ def flat(*products: int, **when: Any) -> Vector:
 
 def draw(random: Random, count: int, bubbles: float = 0.0) -> Vector:
     """Elements of any sizes, rising, falling or mixed, so that levels and peaks change in any order."""
-    bits = random.integers(1, random.integers(2, 33), count)
+    bits = random.integers(1, random.integers(2, VECTOR.bits + 1), count)
     order = random.integers(3)
     bits = np.sort(bits) if order == 0 else np.sort(bits)[::-1] if order == 1 else bits
-    elements = random.integers(VECTOR.low, VECTOR.high + 1, count) >> (32 - bits)
+    elements = random.integers(VECTOR.low, VECTOR.high + 1, count) >> (VECTOR.bits - bits)
     gaps = tuple((random.geometric(1 - bubbles, count) - 1).tolist()) if bubbles else ()
     return Vector(elements, random.integers(-32767, 32768, count), gaps, int(random.integers(1, 12)))
 
@@ -249,10 +250,10 @@ def test_a_new_peak_may_come_at_any_distance_from_the_one_before() -> None:
     quantise_all([flat(100, 200, 50, gaps=(0, gap, 0)) for gap in range(75)])
 
 
-@pytest.mark.parametrize("rise", [1, 2, 3, 4])
+@pytest.mark.parametrize("rise", range(1, LEVEL_MAX + 1))
 def test_levels_rise_anywhere(rise: int) -> None:
     vectors = []
-    for before in range(5 - rise):
+    for before in range(LEVEL_MAX + 1 - rise):
         small, large = 2 ** (14 + 4 * before), 2 ** (14 + 4 * (before + rise))
         for place in (0, 1, 39, 40, 41, 59):
             elements = np.full(60, small)
@@ -264,8 +265,8 @@ def test_levels_rise_anywhere(rise: int) -> None:
 
 
 def test_all_levels_begin_one_element_after_another_and_all_at_one() -> None:
-    steps = np.array([2 ** (14 + 4 * level) for level in range(5)])
-    for elements in (steps, -steps, np.repeat(steps, 10), np.array([1, steps[-1], 1]), steps[[0, 4, 0, 4]]):
+    steps = np.array([2 ** (14 + 4 * level) for level in range(LEVEL_MAX + 1)])
+    for elements in (steps, -steps, np.repeat(steps, 10), np.array([1, steps[-1], 1]), steps[[0, -1, 0, -1]]):
         for gap in (0, 3, 40):
             gains = np.full(len(elements), 32767)
             quantise_all([Vector(elements, gains, gaps=(gap,) * len(elements))] * 2)
@@ -273,7 +274,7 @@ def test_all_levels_begin_one_element_after_another_and_all_at_one() -> None:
 
 def test_a_level_may_rise_without_a_new_peak() -> None:
     # The large element's product is 0: its level alone makes all before it void.
-    elements = np.array([20_000] * 50 + [2**30] + [20_000] * 9)
+    elements = np.array([20_000] * 50 + [VECTOR.high] + [20_000] * 9)
     gains = np.full(60, 32767)
     gains[50] = 0
     (seen,) = quantise_all([Vector(elements, gains, gaps=(*[0] * 50, 80, *[0] * 9))])
