@@ -1,6 +1,6 @@
 """Rounds a product to int8."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,18 +9,20 @@ from .scalars import PEAK_BITS
 
 __all__ = ["Quantiser"]
 
+_ROUNDED_BITS = 9
+
 
 class Quantiser(wiring.Component):
     """`numerics.quantise`: product * factor / 2**shift to nearest, ties away from zero, in -128 .. 127.
 
-    Latency: 2 cycles. Cost: a 16 x 16 bit multiplier and a 31-bit shifter.
+    Latency: 2 cycles. Cost: a 16 x 16 bit multiplier and a 23-bit shifter.
 
     Attributes
     ----------
     product : In
         NORMAL, -2**15 + 1 to 2**15 - 1.
     factor, shift : In
-        From `Reciprocal`; held.
+        From `Reciprocal`, 8 <= shift <= 22; held.
     q : Out
         INT8.
     """
@@ -45,15 +47,23 @@ class Quantiser(wiring.Component):
         wide = Signal(2 * PEAK_BITS, reset_less=True)
         negative = Signal(reset_less=True)
         m.d.sync += [wide.eq(size * self.factor), negative.eq(sign)]
-        shifted = Signal(len(wide))
-        magnitude = Signal(len(wide))
+
+        # Right by shift - 1, so that one bit is left to round away: 7 always, and 0 to 14 more. Nine bits can
+        # still round to 255; bits that would end up above them only tell that the result is too large.
+        rest: Value = wide[7:]
+        large: Value = C(0, 1)
+        more = Cat(self.shift[:3], self.shift[4])
+        for k in reversed(range(4)):
+            kept = _ROUNDED_BITS + (1 << k) - 1
+            large = large | Mux(more[k], rest[kept + (1 << k) :], rest[kept:]).any()
+            rest = Mux(more[k], rest[1 << k :], rest)[:kept]
+        magnitude = Signal(_ROUNDED_BITS)
         limit = Signal(INT8.bits)
-        m.d.comb += [
-            shifted.eq(wide >> (self.shift - 1)[:5]),
-            magnitude.eq((shifted + 1) >> 1),
-            limit.eq(INT8.high + negative),
-        ]
         clipped = Signal(INT8.bits)
-        m.d.comb += clipped.eq(Mux(magnitude > limit, limit, magnitude))
+        m.d.comb += [
+            magnitude.eq((rest + 1) >> 1),
+            limit.eq(INT8.high + negative),
+            clipped.eq(Mux(large | (magnitude > limit), limit, magnitude)),
+        ]
         m.d.sync += self.q.eq(Mux(negative, -clipped, clipped))
         return m
