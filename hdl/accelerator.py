@@ -152,7 +152,7 @@ class Accelerator(wiring.Component):
         )
         m.submodules.conductor = conductor = Conductor(config.streams)
         m.submodules.sequencer = sequencer = Sequencer(config)
-        m.submodules.unpacker = unpacker = Unpacker(config.beat_bits)
+        m.submodules.unpacker = unpacker = Unpacker(config.beat_bits, config.element_bits)
         m.submodules.weights = weights = WeightBuffer(config.hidden)
         m.submodules.vectors = vectors = VectorControl(config)
         m.submodules.matmul = matmul = MatMul(config, tag, Datapath.behind + config.lag)

@@ -27,7 +27,7 @@ class Rescaler(wiring.Component):
     mantissa : In
         SCALE's mantissa, held while sums pass.
     shift : In
-        8 - (exponent + fraction bits of the output), 0 to 63; held.
+        `RESCALE_LEFT` - (exponent + fraction bits of the output), 0 to 63; held.
     wide : In(1)
         High for VECTOR, low for ACT; held.
     early_row : Out
@@ -78,18 +78,34 @@ class Rescaler(wiring.Component):
         shifted = Signal(signed(len(product) + RESCALE_LEFT + 1))
         coarse = Signal.like(shifted, reset_less=True)
         fine = Signal.like(shifted, reset_less=True)
+        assert len(shifted) <= 33  # a shift by 32 leaves nothing but the sign
         m.d.comb += shifted.eq(product << (RESCALE_LEFT + 1))
         m.d.sync += [
-            coarse.eq(shifted >> Cat(C(0, _FINE), self.shift[_FINE:])),
+            coarse.eq(
+                Mux(
+                    self.shift[-1],
+                    shifted[-1].replicate(len(shifted)),
+                    shifted >> Cat(C(0, _FINE), self.shift[_FINE:-1]),
+                )
+            ),
             fine.eq(coarse >> self.shift[:_FINE]),
         ]
         rounded = Signal(signed(len(fine)))
         m.d.comb += rounded.eq((fine + 1) >> 1)
-        vector, outside_vector = clamp(rounded, VECTOR.bits)
-        act, outside_act = clamp(rounded, ACT.bits)
+        sign = rounded[-1]
+        too_large = Signal()
+        m.d.comb += too_large.eq(
+            (rounded[VECTOR.bits - 1 :] != sign.replicate(len(rounded) - VECTOR.bits + 1))
+            | (
+                ~self.wide
+                & (rounded[ACT.bits - 1 : VECTOR.bits - 1] != sign.replicate(VECTOR.bits - ACT.bits))
+            )
+        )
+        # The end of the format: ACT's sign goes on where VECTOR has bits.
+        limit = Cat((~sign).replicate(ACT.bits - 1), (sign ^ self.wide).replicate(VECTOR.bits - ACT.bits), sign)
         late = delay(m, too_wide, 3, "too_wide", data=True)[-1]
         m.d.sync += [
-            self.value.eq(Mux(self.wide, vector, act)),
-            self.clamped.eq(Cat(late, Mux(self.wide, outside_vector, outside_act))),
+            self.value.eq(Mux(too_large, limit, rounded[: VECTOR.bits])),
+            self.clamped.eq(Cat(late, too_large)),
         ]
         return m

@@ -1,6 +1,6 @@
 """Takes numbers out of weight beats, one a cycle."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +21,8 @@ class Unpacker(wiring.Component):
     ----------
     beat_bits
         Width of a beat, a multiple of 64.
+    count_bits
+        Bits of a vector's number of elements.
 
     Attributes
     ----------
@@ -44,16 +46,17 @@ class Unpacker(wiring.Component):
         If `beat_bits` is no multiple of 64.
     """
 
-    def __init__(self, beat_bits: int) -> None:
+    def __init__(self, beat_bits: int, count_bits: int = COUNT_BITS) -> None:
         if beat_bits <= 0 or beat_bits % HEADER_BITS:
             raise ValueError(f"a beat must be a multiple of {HEADER_BITS} bits wide, not {beat_bits}")
         self._beat_bits = beat_bits
+        self._count_bits = count_bits
         super().__init__(
             {
                 "beats": In(stream.Signature(unsigned(beat_bits))),
                 "elements": Out(stream.Signature(unsigned(16))),
                 "start": In(1),
-                "count": In(COUNT_BITS),
+                "count": In(count_bits),
                 "bytes": In(1),
                 "take_header": In(1),
                 "header": Out(HEADER_BITS),
@@ -65,15 +68,15 @@ class Unpacker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         lanes = self._beat_bits // 8
-        held = Signal(self._beat_bits)
+        held = Signal(self._beat_bits, reset_less=True)
         left = Signal(range(lanes + 1))
-        wanted = Signal(COUNT_BITS)
+        wanted = Signal(self._count_bits)
         narrow = Signal()
         step = Signal()
-        with m.If(narrow):
-            m.d.comb += self.elements.payload.eq(held[:8].as_signed())
-        with m.Else():
-            m.d.comb += self.elements.payload.eq(held[:16])
+        # Of two bytes the second is taken in place, so that what is held only ever moves by 16 bits.
+        second = Signal()
+        low = Mux(second, held[8:16], held[:8])
+        m.d.comb += self.elements.payload.eq(Cat(low, Mux(narrow, low[-1].replicate(8), held[8:16])))
         m.d.comb += [
             self.elements.valid.eq(left != 0),
             self.idle.eq(wanted == 0),
@@ -85,13 +88,11 @@ class Unpacker(wiring.Component):
             self.header.eq(self.beats.payload),
         ]
         with m.If(step):
-            m.d.sync += [held.eq(held >> 16), left.eq(left - 1), wanted.eq(wanted - 1)]
-            with m.If(narrow):
-                m.d.sync += held.eq(held >> 8)
+            m.d.sync += [left.eq(left - 1), wanted.eq(wanted - 1), second.eq(narrow & ~second)]
+            with m.If(~narrow | second):
+                m.d.sync += held.eq(held >> 16)
         with m.If(self.beats.valid & self.beats.ready & ~self.take_header):
-            m.d.sync += [held.eq(self.beats.payload), left.eq(lanes // 2)]
-            with m.If(narrow):
-                m.d.sync += left.eq(lanes)
+            m.d.sync += [held.eq(self.beats.payload), left.eq(Mux(narrow, lanes, lanes // 2)), second.eq(0)]
         with m.If(step & (wanted == 1)):
             m.d.sync += left.eq(0)
         with m.If(self.start):

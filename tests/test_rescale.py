@@ -2,9 +2,9 @@
 
 from simulate import pipeline
 from tritforge.hdl.rescale import Rescaler
-from tritforge.models.numerics import ACT, VECTOR
+from tritforge.models.numerics import ACT, RESCALE_LEFT, VECTOR
 
-HALF = 8 + 15  # a shift at which 2**14 is half a step: 2**8 too far left, 2**15 to the right
+HALF = RESCALE_LEFT + 15  # a shift at which 2**14 is half a step
 
 
 def held(count: int, **values: int) -> dict[str, list[int]]:
@@ -34,12 +34,9 @@ def test_the_clamp_of_the_sum_and_that_of_the_output_are_told_apart() -> None:
     assert values == [0, ACT.high, ACT.low, 0]
 
 
-def test_the_wide_format_has_32_bits() -> None:
-    found = pipeline(
-        Rescaler(),
-        Rescaler.latency,
-        ("value",),
-        **held(1, sum=30_000, mantissa=1 << 14, shift=8, wide=1),
-    )
-    assert found["value"][0] == 30_000 << 14
-    assert found["value"][0] <= VECTOR.high
+def test_the_wide_format_holds_more() -> None:
+    inputs = held(1, sum=100, mantissa=1 << 14, shift=RESCALE_LEFT)
+    for wide, value in ((0, ACT.high), (1, 100 << 14)):
+        found = pipeline(Rescaler(), Rescaler.latency, ("value",), **inputs, wide=[wide])
+        assert found["value"].tolist() == [value]
+    assert ACT.high < 100 << 14 <= VECTOR.high
