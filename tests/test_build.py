@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from tritforge.sim import build
+from tritforge.sim import build, tools
 from tritforge.sim.build import build_model
 from tritforge.sim.tools import ToolError
 from tritforge.sim.verilog import to_verilog
@@ -94,6 +95,78 @@ def test_verilog_is_the_same_in_every_run_and_names_no_files() -> None:
 def test_a_library_computes_what_the_design_says(driver: Path) -> None:
     library = ctypes.CDLL(str(build_model(to_verilog(Accumulator(3)), "top", driver)))
     assert [library.after(cycles) for cycles in (1, 1000, 65535)] == [3, 3000, 65533]
+
+
+class Bytes(wiring.Component):
+    """A memory of words of 100 bytes; in each cycle one value goes to the enabled bytes of a word."""
+
+    def __init__(self) -> None:
+        bus = {"address": Out(2), "enable": Out(100), "value": Out(8)}
+        super().__init__({"write": In(wiring.Signature(bus)), "address": In(2), "word": Out(800)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=unsigned(800), depth=4, init=[])
+        write, read = memory.write_port(granularity=8), memory.read_port()
+        m.d.comb += [
+            write.addr.eq(self.write.address), write.en.eq(self.write.enable),
+            write.data.eq(self.write.value.replicate(100)),
+            read.addr.eq(self.address), self.word.eq(read.data),
+        ]
+        return m
+
+
+BYTES_DRIVER = """
+#include <cstring>
+#include "Vmodel.h"
+extern "C" __attribute__((visibility("default")))
+void write_and_read(const unsigned char *writes, int count, unsigned char *words) {
+    VerilatedContext context;
+    Vmodel model{&context};
+    auto clock = [&] { model.clk = 0; model.eval(); model.clk = 1; model.eval(); };
+    for (; count--; writes += 16) {
+        model.write___05Faddress = writes[0];
+        model.write___05Fvalue = writes[1];
+        std::memcpy(&model.write___05Fenable, writes + 2, 13);
+        clock();
+    }
+    std::memset(&model.write___05Fenable, 0, 13);
+    for (int address = 0; address < 4; ++address) {
+        model.address = address;
+        clock();
+        std::memcpy(words + 100 * address, &model.word, 100);
+    }
+}
+"""
+
+
+def test_a_memory_with_byte_enables_keeps_what_was_written_to_each_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "driver.cpp").write_text(BYTES_DRIVER)
+    designs: list[str] = []
+
+    def run_verilator(arguments: list[str], folder: Path) -> None:
+        designs.append((folder / "design.v").read_text())
+        tools.run_verilator(arguments, folder)
+
+    monkeypatch.setattr(build, "run_verilator", run_verilator)
+    library = ctypes.CDLL(str(build_model(to_verilog(Bytes()), "top", tmp_path / "driver.cpp")))
+    assert "for (k = 0; k < 100; k = k + 1)" in designs[0]
+
+    random = np.random.default_rng(1)
+    writes = random.integers(0, 256, (300, 16), np.uint8)
+    writes[:, 0] &= 3
+    writes[::2, 2:15] &= random.integers(0, 256, (150, 13), np.uint8)
+    writes[100:110, 2:15] = 0
+    writes[110:120, 2:15] = 255
+    writes[:, 14] &= 0x0F  # 100 enables
+    expected = np.zeros((4, 100), np.uint8)
+    for address, value, *enable in writes[:, :15]:
+        expected[address][np.unpackbits(np.array(enable, np.uint8), bitorder="little")[:100] == 1] = value
+    words = np.zeros_like(expected)
+    library.write_and_read(writes.tobytes(), len(writes), ctypes.c_void_p(words.ctypes.data))
+    assert np.array_equal(words, expected)
 
 
 def test_two_models_in_one_process_stay_apart(driver: Path) -> None:
