@@ -36,9 +36,9 @@ VERILATOR_OPTIONS = (
     "-CFLAGS -std=c++20",
     "-MAKEFLAGS PYTHON3=python3",
 )
-"""Options for Verilator. Lint warnings tell of how generated Verilog is written. The package on PyPI was built
-where C++20, which delays need, and the name of Python were not found out, and mixes up precompiled headers as
-soon as there are several generated files."""
+"""Options for Verilator. Lint warnings tell of how generated Verilog is written. The package on PyPI was
+built where C++20, which delays need, and the name of Python were not found out, and mixes up precompiled
+headers as soon as there are several generated files."""
 
 _MANIFEST = "export.json"
 _STEPS = 3
