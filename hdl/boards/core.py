@@ -37,7 +37,7 @@ class SpramCore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.accelerator = core = Accelerator(self._config)
-        m.submodules.memory = store = SpramMemory()
+        m.submodules.memory = store = SpramMemory(1 + self._config.layout.beats(2 * self._config.vector_depth))
         connect(m, core.request, store.request)
         connect(m, store.beats, core.beats)
         connect(m, core.vector_request, store.vector_request)

@@ -78,9 +78,11 @@ class Spram(wiring.Component):
 
 
 class _Channel(wiring.Component):
-    """Runs of beats that a reader wants, of which one may wait behind the one that is read."""
+    """A run of beats that a reader wants; with `queue`, another one may wait behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, count_bits: int, queue: bool) -> None:
+        self._count_bits = count_bits
+        self._queue = queue
         super().__init__(
             {
                 "request": In(stream.Signature(REQUEST)),
@@ -94,34 +96,44 @@ class _Channel(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        left = Signal(ADDRESS_BITS + 1)
-        waits = Signal()
-        next_address, next_left = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS + 1)
-        empties = Signal()
-        m.d.comb += [
-            self.last.eq(left == 1),
-            self.request.ready.eq(~waits),
-            empties.eq(~self.wanted | (self.taken & self.last)),
-        ]
-        with m.If(self.request.valid & self.request.ready):
-            m.d.sync += [
-                next_address.eq(self.request.payload.address),
-                next_left.eq(self.request.payload.count),
-                waits.eq(1),
-            ]
+        left = Signal(self._count_bits)
+        new_address, new_count = Signal(ADDRESS_BITS), Signal(self._count_bits)
+        begins = Signal()
+        m.d.comb += self.last.eq(left == 1)
         with m.If(self.taken):
             m.d.sync += [
                 self.address.eq(self.following), self.following.eq(self.following + 1), left.eq(left - 1),
             ]  # fmt: skip
-        with m.If(empties):
-            m.d.sync += self.wanted.eq(waits)
-            with m.If(waits):
+            with m.If(self.last):
+                m.d.sync += self.wanted.eq(0)
+        if self._queue:
+            waits = Signal()
+            m.d.comb += [
+                self.request.ready.eq(~waits),
+                begins.eq(waits & (~self.wanted | (self.taken & self.last))),
+            ]
+            with m.If(begins):
+                m.d.sync += waits.eq(0)
+            with m.If(self.request.valid & self.request.ready):
                 m.d.sync += [
-                    self.address.eq(next_address),
-                    self.following.eq(next_address + 1),
-                    left.eq(next_left),
-                    waits.eq(0),
+                    new_address.eq(self.request.payload.address),
+                    new_count.eq(self.request.payload.count),
+                    waits.eq(1),
                 ]
+        else:
+            m.d.comb += [
+                self.request.ready.eq(~self.wanted),
+                begins.eq(self.request.valid & self.request.ready),
+                new_address.eq(self.request.payload.address),
+                new_count.eq(self.request.payload.count),
+            ]
+        with m.If(begins):
+            m.d.sync += [
+                self.address.eq(new_address),
+                self.following.eq(new_address + 1),
+                left.eq(new_count),
+                self.wanted.eq(1),
+            ]
         return m
 
 
@@ -134,6 +146,8 @@ class SpramMemory(wiring.Component):
 
     Parameters
     ----------
+    vector_beats
+        Most beats of a vector's request.
     simulated
         See `Spram`.
 
@@ -145,7 +159,8 @@ class SpramMemory(wiring.Component):
         Writes a 16-bit word; its address counts words. Not while beats are read.
     """
 
-    def __init__(self, simulated: bool = False) -> None:
+    def __init__(self, vector_beats: int, simulated: bool = False) -> None:
+        self._vector_bits = vector_beats.bit_length()
         self._simulated = simulated
         beats = stream.Signature(unsigned(_RAMS * _WORD_BITS))
         super().__init__(
@@ -162,8 +177,8 @@ class SpramMemory(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.matrices = matrices = _Channel()
-        m.submodules.vectors = vectors = _Channel()
+        m.submodules.matrices = matrices = _Channel(ADDRESS_BITS + 1, queue=True)
+        m.submodules.vectors = vectors = _Channel(self._vector_bits, queue=False)
         rams = [Spram(self._simulated) for _ in range(_RAMS)]
         wiring.connect(m, matrices.request, wiring.flipped(self.request))
         wiring.connect(m, vectors.request, wiring.flipped(self.vector_request))
