@@ -9,7 +9,7 @@ from ..models.numerics import INT8
 from ..models.trits import TRITS_PER_BYTE
 from .dot_adders import Term, add_terms, levels
 
-__all__ = ["ActivationLoader", "TreeDot"]
+__all__ = ["ActivationLoader", "TreeDot", "prefix_digits"]
 
 
 class ActivationLoader(wiring.Component):
@@ -153,7 +153,7 @@ class TreeDot(wiring.Component):
 
         terms = []
         for t in range(self._tables):
-            for j, digit in enumerate(_digits(m, self.codes[t], f"code{t}_")):
+            for j, digit in enumerate(prefix_digits(m, self.codes[t], f"code{t}_")):
                 known = Signal(2, name=f"digit{t}_{j}")
                 chosen = Signal(signed(INT8.bits), name=f"chosen{t}_{j}")
                 negative = Signal(name=f"negative{t}_{j}")
@@ -168,7 +168,7 @@ class TreeDot(wiring.Component):
         return m
 
 
-def _digits(m: Module, code: Value, name: str) -> list[Value]:
+def prefix_digits(m: Module, code: Value, name: str) -> list[Value]:
     """Return a byte's five digits of two bits: bit 0 for +1, bit 1 for -1 (`models.trits.encode_prefix`)."""
     both, high, low, middle = (Signal(name=f"{name}{part}") for part in ("both", "high", "low", "middle"))
     rest = Signal(5, name=f"{name}rest")

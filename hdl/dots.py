@@ -88,7 +88,9 @@ class DotUnit(wiring.Component):
     rows
         Rows of a block.
     blocks
-        Column blocks that the activation memory holds.
+        Column blocks of a vector.
+    slots
+        Vectors that the activation memory holds.
 
     Attributes
     ----------
@@ -108,9 +110,11 @@ class DotUnit(wiring.Component):
         Something is read in the cycle that writes it, which must not be.
     """
 
-    def __init__(self, kind: str, tables: int, family: str, rows: int, blocks: int) -> None:
+    def __init__(
+        self, kind: str, tables: int, family: str, rows: int, blocks: int, slots: int = 1
+    ) -> None:
         self._kind = DOTS[kind]
-        words = self._kind.stride * blocks
+        words = self._kind.stride * blocks * slots
         word = ArrayLayout(signed(INT8.bits), tables)
         self._filler = self._kind.filler(tables, words, family)
         self._dot = self._kind.dot(tables, family)
@@ -124,7 +128,7 @@ class DotUnit(wiring.Component):
                 "address": In(range(words)),
                 "word": In(word),
                 "start": In(1),
-                "block": In(range(max(2, blocks))),
+                "block": In(range(max(2, blocks * slots))),
                 "fill_bank": In(1),
                 "done": Out(1),
                 "valid": In(1),

@@ -9,7 +9,15 @@ from ..models.errors import TritforgeError
 from .cache import cached
 from .tools import run_yosys, yosys_version
 
-__all__ = ["DEVICES", "FAMILIES", "Counts", "device_of", "synthesise", "synthesise_counts"]
+__all__ = [
+    "DEVICES",
+    "FAMILIES",
+    "Counts",
+    "device_of",
+    "synthesise",
+    "synthesise_counts",
+    "synthesised_cells",
+]
 
 
 @dataclass(frozen=True)
@@ -206,6 +214,20 @@ def synthesise(
     return cached("netlist", [verilog, script, yosys_version()], build)
 
 
+def synthesised_cells(
+    verilog: str,
+    top: str = "top",
+    *,
+    family: str = "ice40",
+    device: str | None = None,
+    options: Sequence[str] = (),
+) -> dict[str, int]:
+    """Return how many cells of each type, as the family names them; arguments are those of `synthesise`."""
+    entry = synthesise(verilog, top, family=family, device=device, options=options)
+    cells: dict[str, int] = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
+    return cells
+
+
 def synthesise_counts(
     verilog: str,
     top: str = "top",
@@ -215,8 +237,7 @@ def synthesise_counts(
     options: Sequence[str] = (),
 ) -> Counts:
     """Count a design's cells after synthesis (cached); arguments and errors are those of `synthesise`."""
-    entry = synthesise(verilog, top, family=family, device=device, options=options)
-    cells: dict[str, int] = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
+    cells = synthesised_cells(verilog, top, family=family, device=device, options=options)
     weights = _FAMILIES[family].weights
 
     def count(kind: str) -> int:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 from tritforge.models.errors import TritforgeError
 from tritforge.sim import synthesis
-from tritforge.sim.synthesis import DEVICES, FAMILIES, Counts, device_of, synthesise_counts
+from tritforge.sim.synthesis import (
+    DEVICES,
+    FAMILIES,
+    Counts,
+    device_of,
+    synthesise_counts,
+    synthesised_cells,
+)
 from tritforge.sim.tools import ToolError
 
 NOTHING = Counts(lut4=0, carry=0, ff=0, bram=0, lutram=0, dsp=0, spram=0)
@@ -50,6 +57,12 @@ def test_a_wide_function_counts_the_bits_of_its_tables(family: str) -> None:
     assert synthesise_counts(verilog, family=family).lut4 == (2 if family == "ice40" else 4)
     if family in ("ecp5", "gowin"):
         assert synthesise_counts(verilog, family=family, options=["-nowidelut"]).lut4 < 4
+
+
+def test_cells_come_with_the_family_s_names() -> None:
+    verilog = "module top(input [5:0] a, output y); assign y = ^a; endmodule"
+    assert synthesised_cells(verilog, family="xilinx")["LUT6"] == 1
+    assert synthesised_cells(verilog)["SB_LUT4"] == 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)

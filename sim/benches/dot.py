@@ -22,11 +22,11 @@ from .parts import Bench, Picture, named, run_until, step
 __all__ = ["BENCHES", "Product", "WatchedDotUnit", "draw_product", "multiply"]
 
 _BLOCKS = 3
-"""Column blocks of a product, at most: half of the activation memory."""
+"""Column blocks of a product, at most."""
 
 
 class WatchedDotUnit(wiring.Component):
-    """A `DotUnit` of at most `_BLOCKS` column blocks, twice, whose collisions are seen.
+    """A `DotUnit` for two vectors of at most `_BLOCKS` column blocks, whose collisions are seen.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class WatchedDotUnit(wiring.Component):
 
     def __init__(self, kind: str, tables: int, family: str = "ice40", rows: int = 9) -> None:
         self.kind, self.tables, self.rows = DOTS[kind], tables, rows
-        self.inner = DotUnit(kind, tables, family, rows, 2 * _BLOCKS)
+        self.inner = DotUnit(kind, tables, family, rows, _BLOCKS, slots=2)
         super().__init__({**dict(self.inner.signature.members.items()), "collision": Out(1)})
 
     @property
