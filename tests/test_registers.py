@@ -1,6 +1,7 @@
 """The register map, and the hardware that decodes it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from simulate import simulate
 from tritforge.hdl.accelerator import CAUSES, Accelerator
 from tritforge.hdl.bus.host import HostRegisters
+from tritforge.hdl.bus.top import BusAccelerator
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.registers import ADDRESS_BITS, Role, host_members, register_map, weight_channels
 from tritforge.models.errors import TritforgeError
@@ -216,6 +218,7 @@ def test_both_words_of_a_counter_are_of_the_same_moment() -> None:
         ctx.set(dut.cycles, 0x1234_FFFFFFFF)
         assert await port.access("CYCLES") == 0xFFFFFFFF
         ctx.set(dut.cycles, 0x1235_00000000)
+        assert await port.access("SATURATIONS") == 0
         assert await port.access("CYCLES_HIGH") == 0x1234
 
     drive(testbench)
@@ -258,3 +261,11 @@ def test_streams_of_any_kind_get_their_registers() -> None:
     signature = wiring.Signature({**SIGNATURE.members, "news": extra})
     found = register_map(signature, CONFIG.digest())
     assert [register.role for register in (found["NEWS"], found["NEWS_1"])] == [Role.SHOW, Role.TAKE]
+
+
+def test_the_document_shows_the_map_as_it_is() -> None:
+    """If not: copy the table from registers.md, as `tritforge verilog --accel medium --bus axi` writes it."""
+    text = (Path(__file__).parents[1] / "docs" / "verilog.md").read_text()
+    shown = text.partition("<!-- registers -->")[2].partition("<!-- end -->")[0].strip()
+    medium = BusAccelerator(Accelerator(AcceleratorConfig.load("medium")), "axi")
+    assert shown == medium.registers.to_markdown().strip()

@@ -80,7 +80,7 @@ class HostRegisters(wiring.Component):
         m.d.comb += done.eq(self._allowed(register, member) & (reads | writes))
         m.d.sync += [port.error.eq(~done), port.read_data.eq(Mux(done & port.read, shown, 0))]
         match register.role:
-            case Role.WATCH if register.bits == WORD_BITS:
+            case Role.WATCH if self._registers.of(Role.HIGHER, member=register.fields[0].member):
                 field = register.fields[0]
                 m.d.sync += higher.eq(self._bits(field)[field.at + WORD_BITS :])
             case Role.TAKE if member is not None:
