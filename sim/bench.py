@@ -32,7 +32,7 @@ from .verilog import to_verilog
 
 __all__ = ["BENCHES", "bench_cases", "missing_tools", "run_bench"]
 
-BENCHES = ("epilogue", "units")
+BENCHES = ("units", "whole")
 """The benches by name."""
 
 _TOP = "top"

@@ -35,7 +35,7 @@ def waveform(name: str) -> str:
         SVG.
     """
     bench = LIBRARY[name]
-    driver = simulate(bench.make(), bench.picture.case)
+    driver = simulate(bench.make(), bench.picture.case, record=True)
     ports = bench.picture.ports
     columns = list(_columns(driver.history, ports))
     clock = {"name": "clk", "wave": "p" + "." * (len(columns) - 1)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...hdl.conductor import STOPS, Conductor
 from .driver import Driver, Random, expect
-from .parts import Bench, Picture, Sink, Source, named, run_until, step
+from .parts import Agent, Bench, Picture, Sink, Source, named, run_until, step
 
 __all__ = ["BENCHES", "Choice", "Session", "Token", "converse", "draw_session"]
 
@@ -136,7 +136,7 @@ async def converse(
     source = Source("tokens", [token._asdict() for token in session.tokens], random, bubbles)
     sink = Sink("results", random, bubbles)
     sequencer = _Sequencer([list(each) for each in session.choices], random, slowest)
-    agents = [source, sink, sequencer]
+    agents: list[Agent] = [source, sink, sequencer]
     driver.set(
         stops=list(session.stops),
         stops_enabled=session.stops_enabled,
@@ -262,8 +262,9 @@ async def _reset_in_the_middle(driver: Driver) -> None:
     for cycles in range(1, 12):
         source = Source("tokens", [Token(9, 1, 5, k)._asdict() for k in (0, 1, 0)], random)
         sequencer = _Sequencer([[Choice(1)] * 9 for _ in range(_STREAMS)], random, 0)
+        agents: list[Agent] = [source, sequencer]
         for _ in range(cycles):
-            await step(driver, [source, sequencer])
+            await step(driver, agents)
         await driver.reset()
         seen = await driver.cycle()
         expect("after a reset", [seen.idle, seen.start, seen.results__valid, seen.active], [1, 0, 0, 0])

@@ -2,11 +2,11 @@
 
 A bench's cases are written against `Driver`. In Amaranth's simulator (`simulate`) they need no compiler:
 there tests, planted mistakes and waveforms run. On the unit's Verilog, compiled by Verilator, the same cases
-run under cocotb (`sim/benches/units.py`).
+run under cocotb (`sim/benches/cocotb_driver.py`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,6 +54,10 @@ class Driver(ABC):
     ----------
     unit
         The component.
+    unread
+        Outputs that the cases don't look at.
+    record
+        Whether `history` is kept.
 
     Attributes
     ----------
@@ -63,13 +67,14 @@ class Driver(ABC):
         Every port in every cycle since the last reset.
     """
 
-    def __init__(self, unit: Component) -> None:
+    def __init__(self, unit: Component, unread: Collection[str] = (), record: bool = False) -> None:
         self.unit = unit
+        self._record = record
         ports = {"__".join(map(str, path)): member for path, member, _ in unit.signature.flatten(unit)}
         self.shapes: dict[str, Any] = {name: member.shape for name, member in ports.items()}
         self._bits: dict[str, int] = {name: Shape.cast(shape).width for name, shape in self.shapes.items()}
         self._inputs = [name for name, member in ports.items() if member.flow == In]
-        self._outputs = [name for name in ports if name not in self._inputs]
+        self._outputs = [name for name in ports if name not in self._inputs and name not in unread]
         self._now: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
 
@@ -105,7 +110,8 @@ class Driver(ABC):
         self.set(**inputs)
         raw = await self._cycle(self._outputs)
         seen = {name: self._decoded(name, bits) for name, bits in zip(self._outputs, raw, strict=True)}
-        self.history.append(self._now | seen)
+        if self._record:
+            self.history.append(self._now | seen)
         return SimpleNamespace(**seen)
 
     def registered(self, output: str) -> Any:
@@ -137,8 +143,8 @@ Case = Callable[[Driver], Awaitable[None]]
 
 
 class _AmaranthDriver(Driver):
-    def __init__(self, unit: Component, context: Any, reset: Value) -> None:
-        super().__init__(unit)
+    def __init__(self, unit: Component, context: Any, reset: Value, record: bool) -> None:
+        super().__init__(unit, record=record)
         self._context = context
         self._domain_reset = reset
         values = unit.signature.flatten(unit)
@@ -168,15 +174,15 @@ class _AmaranthDriver(Driver):
         )
 
 
-def simulate(unit: Component, case: Case) -> Driver:
-    """Run a case in Amaranth's simulator, and return its driver with the history."""
+def simulate(unit: Component, case: Case, *, record: bool = False) -> Driver:
+    """Run a case in Amaranth's simulator, and return its driver, with the history if it is to `record` it."""
     m = Module()
     m.domains.sync = domain = ClockDomain()
     m.submodules.unit = unit
     drivers = []
 
     async def testbench(context: Any) -> None:
-        drivers.append(driver := _AmaranthDriver(unit, context, domain.rst))
+        drivers.append(driver := _AmaranthDriver(unit, context, domain.rst, record))
         await driver.reset()
         await case(driver)
 

@@ -1,309 +1,344 @@
-"""Bench of the MLGRU pipeline: `hdl.epilogue.Epilogue`, i, f and g of row j in, h_j and the gated output out.
+"""Bench of `hdl.epilogue`: i, f and g of row j in; h_j, the gated output and new elements of x out.
 
-A token's rows of i, f and g pass one after another, as they do behind a matrix product. The expected elements
+A token's rows of i, f and g pass one after another, as they do behind matrix products. The expected elements
 are those of `models.numerics`; every unit's writes must come in the order of rows, no later than `latency`
 cycles after their row.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
-import cocotb
 import numpy as np
-from numpy.typing import NDArray
 
 from ...hdl.epilogue import Epilogue
 from ...hdl.isa import Epilogue as Mode
 from ...models import numerics
-from ...models.numerics import ACT, GATE, Saturations
-from .clocking import begin, next_cycle, reset, settled
+from ...models.numerics import ACT, GATE, VECTOR, Saturations
+from .driver import Driver, Ints, MismatchError, Random, expect
+from .parts import Bench, Picture, corners_and_random, named, one_of_each
 
-__all__ = ["design"]
+__all__ = ["BENCHES"]
 
 _HIDDEN = 24
 _LAYERS = 2
-_INPUTS = (
-    "mode",
-    "first",
-    "state_base",
-    "early_row",
-    "valid",
-    "row",
-    "value",
-    "clamped",
-    "bound_write",
-    "bound_row",
-    "bound",
-    "x_element",
-    "busy",
-    "state_address",
-    "state_write",
-    "state_write_value",
-)
-_UNITS = {"i": "i_value", "f": "f_value", "g": "g_value", "h": "h_value", "product": "product"}
-
-_Ints = NDArray[np.int64]
-_Random = np.random.Generator
-
-
-def design() -> Epilogue:
-    """The unit under test: 24 elements in two layers."""
-    return Epilogue(_HIDDEN, _HIDDEN * _LAYERS)
+_WRITERS = {
+    "i": "i_value",
+    "f": "f_value",
+    "g": "g_value",
+    "h": "h_value",
+    "product": "product",
+    "x": "x_value",
+}
+"""Units that write, and the port of what they write."""
 
 
 @dataclass
 class _Token:
     """A token's inputs in one layer: i, f and g in ACT, lower bounds in GATE, (n,); clamped flags (3, n)."""
 
-    i: _Ints
-    f: _Ints
-    g: _Ints
-    bound: _Ints
-    clamped: _Ints = field(default_factory=lambda: np.zeros((3, _HIDDEN), np.int64))
+    i: Ints
+    f: Ints
+    g: Ints
+    bound: Ints
+    clamped: Ints = field(default_factory=lambda: np.zeros((3, _HIDDEN), np.int64))
 
 
-def _random_token(random: _Random) -> _Token:
+def _draw(random: Random) -> _Token:
     i, f, g = random.integers(ACT.low, ACT.high + 1, (3, _HIDDEN)) >> random.integers(0, 8, (3, _HIDDEN))
-    return _Token(i, f, g, random.integers(0, GATE.high + 1, _HIDDEN))
+    flags = random.integers(0, 4, (3, _HIDDEN))
+    return _Token(i, f, g, random.integers(0, GATE.high + 1, _HIDDEN), flags)
 
 
 class _Pipeline:
     """Drives the unit, and keeps what it wrote."""
 
-    latency = Epilogue.latency
-
-    def __init__(self, dut: Any) -> None:
-        self.dut = dut
-        self.writes: dict[str, list[tuple[int, int]]] = {unit: [] for unit in _UNITS}
+    def __init__(self, driver: Driver, random: Random, bubbles: float = 0.0) -> None:
+        self.driver = driver
+        self.random = random
+        self.bubbles = bubbles
+        self.writes: dict[str, list[tuple[int, int]]] = {unit: [] for unit in _WRITERS}
         self.saturations = 0
+        self.state = np.zeros((_LAYERS, _HIDDEN), np.int64)
 
-    async def begin(self) -> None:
-        await begin(self.dut, _INPUTS)
+    def _see(self, seen: Any) -> bool:
+        self.saturations += seen.saturations
+        wrote = False
+        for unit, value in _WRITERS.items():
+            if getattr(seen, f"{unit}_write"):
+                self.writes[unit].append((getattr(seen, f"{unit}_row"), getattr(seen, value)))
+                wrote = True
+        return wrote
 
-    async def _cycle(self) -> set[str]:
-        """Let the cycle's inputs act; return the units that write."""
-        await settled()
-        writing = set()
-        self.saturations += int(self.dut.saturations.value)
-        for unit, value in _UNITS.items():
-            if getattr(self.dut, f"{unit}_write").value:
-                writing.add(unit)
-                row = int(getattr(self.dut, f"{unit}_row").value)
-                self.writes[unit].append((row, getattr(self.dut, value).value.to_signed()))
-        return writing
+    async def write_state(self, values: Ints) -> None:
+        """Write all layers' states, through the ports for a saved state."""
+        for address, value in enumerate(values.reshape(-1).tolist()):
+            await self.driver.cycle(busy=0, state_write=1, state_address=address, state_write_value=value)
+        self.driver.set(state_write=0)
+        self.state = values.reshape(_LAYERS, _HIDDEN).copy()
 
-    async def write_state(self, values: _Ints) -> None:
-        """All layers' states, through the ports for a saved state."""
-        for address, value in enumerate(values):
-            await next_cycle(self.dut)
-            self.dut.busy.value = 0
-            self.dut.state_write.value = 1
-            self.dut.state_address.value = address
-            self.dut.state_write_value.value = int(value)
-        await next_cycle(self.dut)
-        self.dut.state_write.value = 0
-        await settled()
-
-    async def read_state(self) -> list[int]:
-        """All layers' states."""
+    async def check_state(self) -> None:
+        """Read all layers' states, and compare."""
         values = []
         for address in range(_HIDDEN * _LAYERS):
-            await next_cycle(self.dut)
-            self.dut.busy.value = 0
-            self.dut.state_address.value = address
-            await next_cycle(self.dut)
-            await settled()
-            values.append(self.dut.state_value.value.to_signed())
-        return values
-
-    async def bounds(self, bounds: _Ints) -> None:
-        """Lower bounds into the buffer of f."""
-        for row, bound in enumerate(bounds):
-            await next_cycle(self.dut)
-            self.dut.bound_write.value = 1
-            self.dut.bound_row.value = row
-            self.dut.bound.value = int(bound)
-        await next_cycle(self.dut)
-        self.dut.bound_write.value = 0
-        await settled()
+            await self.driver.cycle(busy=0, state_address=address)
+            values.append(self.driver.registered("state_value"))
+        expect("state", values, self.state.reshape(-1).tolist())
 
     async def rows(
         self,
         mode: Mode,
-        values: _Ints,
-        clamped: _Ints,
-        random: _Random,
-        bubbles: float,
+        values: Ints,
+        clamped: Ints,
+        beside: Mapping[str, Ints] | None = None,
         *,
         cycles: int | None = None,
     ) -> None:
-        """Pass rows as `Rescaler` gives them, and wait until the last write is done."""
-        slots: list[int | None] = []
-        for each in range(len(values)):
-            while random.random() < bubbles:
-                slots.append(None)
-            slots.append(each)
+        """Pass rows as `Rescaler` gives them, and wait until the last write is done.
+
+        `beside` comes with its row.
+        """
+        random, driver = self.random, self.driver
+        beside = beside or {}
+        slots: list[int] = []
+        for k in range(len(values)):
+            while random.random() < self.bubbles:
+                slots.append(-1)
+            slots.append(k)
         ends = len(slots)
-        slots += [None] * self.latency
+        slots += [-1] * driver.unit.latency
         last = 0
-        for cycle, row in enumerate(slots[:cycles]):
-            await next_cycle(self.dut)
-            upcoming = slots[cycle + 1] if cycle + 1 < len(slots) else None
-            self.dut.mode.value = int(mode)
-            self.dut.busy.value = 1
+        driver.set(mode=int(mode), busy=1)
+        for cycle, k in enumerate(slots[:cycles]):
             # What is not valid is noise.
-            self.dut.early_row.value = int(random.integers(_HIDDEN)) if upcoming is None else upcoming
-            self.dut.valid.value = int(row is not None)
-            self.dut.row.value = int(random.integers(_HIDDEN)) if row is None else row
-            self.dut.value.value = int(random.integers(ACT.low, ACT.high) if row is None else values[row])
-            self.dut.clamped.value = int(random.integers(4) if row is None else clamped[row])
-            if await self._cycle():
+            inputs = driver.noise(random, "value", "clamped", *beside)
+            inputs |= {"row": int(random.integers(_HIDDEN)), "early_row": int(random.integers(_HIDDEN))}
+            if k >= 0:
+                inputs |= {"row": k, "value": int(values[k]), "clamped": int(clamped[k])}
+                inputs |= {port: int(column[k]) for port, column in beside.items()}
+            if cycle + 1 < len(slots) and slots[cycle + 1] >= 0:
+                inputs["early_row"] = slots[cycle + 1]
+            if self._see(await driver.cycle(valid=int(k >= 0), **inputs)):
                 last = cycle
-        if cycles is None:
-            assert last - (ends - 1) < self.latency, (
-                f"a write came {last - (ends - 1)} cycles after the last row"
-            )
+        if cycles is None and last - (ends - 1) >= driver.unit.latency:
+            raise MismatchError(f"a write came {last - (ends - 1)} cycles after the last row")
 
-    async def prepare(self, layer: int, first: bool, mode: Mode) -> None:
+    async def prepare(self, mode: Mode, **held: int) -> None:
         """A cycle between two matrix products: settings change, and the first row's address comes."""
-        await next_cycle(self.dut)
-        self.dut.mode.value = int(mode)
-        self.dut.busy.value = 1
-        self.dut.valid.value = 0
-        self.dut.first.value = int(first)
-        self.dut.state_base.value = layer * _HIDDEN
-        self.dut.early_row.value = 0
-        assert not await self._cycle()
+        wrote = self._see(await self.driver.cycle(mode=int(mode), busy=1, valid=0, early_row=0, **held))
+        expect("a write between products", wrote, False)
 
-    async def token(self, token: _Token, layer: int, first: bool, random: _Random, bubbles: float) -> None:
-        """One token in one layer."""
-        await self.bounds(token.bound)
-        for values, clamped, mode in zip(
-            (token.i, token.f, token.g), token.clamped, (Mode.SILU, Mode.GATE, Mode.MLGRU), strict=True
-        ):
-            await self.prepare(layer, first, mode)
-            await self.rows(mode, values, clamped, random, bubbles)
-
-    async def check(
-        self,
-        token: _Token,
-        state: _Ints,
-        layer: int,
-        random: _Random,
-        bubbles: float = 0.0,
-        *,
-        first: bool = False,
-    ) -> dict[str, _Ints]:
-        """Pass a token, compare everything and return what was expected; `state`, (layers, n), moves on."""
-        saturations = Saturations()
-        i = numerics.silu(token.i)
-        f = numerics.lower_bound_gate(numerics.sigmoid(token.f), token.bound)
-        before = np.zeros_like(i) if first else state[layer]
-        h = numerics.mlgru(i, f, before, saturations)
-        expected = {"i": i, "f": f, "g": token.g, "h": h, "product": numerics.glu(numerics.silu(h), token.g)}
-        state[layer] = h
-
+    def _begin(self) -> None:
         for writes in self.writes.values():
             writes.clear()
         self.saturations = 0
-        await self.token(token, layer, first, random, bubbles)
-        for unit, values in expected.items():
-            found = np.array(self.writes[unit], np.int64).reshape(-1, 2)
-            assert found[:, 0].tolist() == list(range(_HIDDEN)), f"{unit}: rows {found[:, 0].tolist()}"
-            wrong = np.flatnonzero(found[:, 1] != values)
-            assert not wrong.size, (
-                f"{unit}[{wrong[0]}]: expected {values[wrong[0]]}, got {found[wrong[0], 1]}"
-            )
-        clamped = sum(int(flags).bit_count() for flags in token.clamped.flat)
-        assert self.saturations == saturations.count + clamped
-        return expected | {"saturations": np.array(saturations.count)}
+
+    def _compare(self, expected: Mapping[str, Ints], saturations: int) -> None:
+        for unit, writes in self.writes.items():
+            expect(unit, writes, list(enumerate(expected[unit].tolist())) if unit in expected else [])
+        expect("saturations", self.saturations, saturations)
+
+    async def token(
+        self,
+        token: _Token,
+        layer: int,
+        *,
+        first: bool = False,
+        keep: bool = True,
+        chain: Ints | None = None,
+    ) -> int:
+        """Pass i, f and g, and compare everything; `state` moves on. Returns how many h - i were clamped."""
+        saturations = Saturations()
+        i = numerics.silu(token.i)
+        f = numerics.lower_bound_gate(numerics.sigmoid(token.f), token.bound)
+        memory = np.zeros_like(i) if first else self.state[layer]
+        h = numerics.mlgru(i, f, memory if chain is None else chain, saturations)
+        if keep:
+            self.state[layer] = h
+        self._begin()
+        for row, bound in enumerate(token.bound.tolist()):
+            await self.driver.cycle(bound_write=1, bound_row=row, bound=bound, valid=0)
+        self.driver.set(bound_write=0)
+        held = {
+            "first": int(first),
+            "state_base": layer * _HIDDEN,
+            "keep": int(keep),
+            "chained": int(chain is not None),
+        }
+        for values, clamped, mode in zip(
+            (token.i, token.f, token.g), token.clamped, (Mode.SILU, Mode.GATE, Mode.MLGRU), strict=True
+        ):
+            await self.prepare(mode, **held)
+            await self.rows(mode, values, clamped, None if chain is None else {"chain": chain})
+        u = numerics.glu(numerics.silu(h), token.g)
+        flags = int(np.bitwise_count(token.clamped).sum())
+        self._compare({"i": i, "f": f, "g": token.g, "h": h, "product": u}, saturations.count + flags)
+        return saturations.count
+
+    async def glu(self, gate: Ints, up: Ints) -> None:
+        """Pass the interleaved rows of gate and up, and compare."""
+        self._begin()
+        rows = np.stack([gate, up], axis=1).reshape(-1)
+        await self.prepare(Mode.GLU)
+        await self.rows(Mode.GLU, rows, np.zeros_like(rows))
+        self._compare({"product": numerics.glu(numerics.silu(gate), up)}, 0)
+
+    async def x(self, mode: Mode, values: Ints, before: Ints) -> None:
+        """Pass rows that go to x, and compare."""
+        self._begin()
+        saturations = Saturations()
+        total = values + (0 if mode == Mode.EMBED else before)
+        expected = saturations.clamp(total, VECTOR)
+        await self.prepare(mode)
+        await self.rows(mode, values, np.zeros_like(values), {"x_element": before})
+        self._compare({"x": expected}, saturations.count)
 
 
-async def _texts(dut: Any, seed: int, bubbles: float) -> None:
-    pipeline, random = _Pipeline(dut), np.random.default_rng(seed)
-    await pipeline.begin()
+async def _texts(driver: Driver, seed: int, bubbles: float, tokens: int) -> None:
+    """The first token starts from zero, whatever the state memory holds."""
+    random = np.random.default_rng(seed)
+    pipeline = _Pipeline(driver, random, bubbles)
     await pipeline.write_state(random.integers(ACT.low, ACT.high + 1, _HIDDEN * _LAYERS))
-    state = np.zeros((_LAYERS, _HIDDEN), np.int64)
-    for position in range(6):
+    for position in range(tokens):
         for layer in range(_LAYERS):
-            await pipeline.check(_random_token(random), state, layer, random, bubbles, first=position == 0)
-    assert await pipeline.read_state() == state.reshape(-1).tolist()
+            await pipeline.token(_draw(random), layer, first=position % 5 == 0)
+    await pipeline.check_state()
 
 
-@cocotb.test()
-async def a_text_without_bubbles(dut: Any) -> None:
-    """Six tokens through two layers; the first one starts from zero, whatever the state memory holds."""
-    await _texts(dut, 1, 0.0)
+async def _a_text(driver: Driver) -> None:
+    await _texts(driver, 1, 0.2, 2)
 
 
-@cocotb.test()
-async def a_text_with_bubbles(dut: Any) -> None:
-    """The same with random gaps between rows."""
-    await _texts(dut, 2, 0.4)
+async def _long_texts_without_a_bubble(driver: Driver) -> None:
+    await _texts(driver, 2, 0.0, 40)
 
 
-@cocotb.test()
-async def corners(dut: Any) -> None:
+async def _long_texts_with_bubbles(driver: Driver) -> None:
+    await _texts(driver, 3, 0.4, 40)
+
+
+async def _corners(driver: Driver) -> None:
     """Ends of ACT and GATE in all combinations: saturating h - i, a gate that forgets all or nothing."""
-    pipeline, random = _Pipeline(dut), np.random.default_rng(3)
-    await pipeline.begin()
+    pipeline = _Pipeline(driver, np.random.default_rng(4))
     ends = (ACT.low, 0, ACT.high)
-    cases = np.array(list(product((*ends, -1, 1), ends, ends, (0, 1 << 14, GATE.high), ends)), np.int64)
-    cases = np.resize(cases, (-(-len(cases) // _HIDDEN) * _HIDDEN, 5))
-    gates, saturations = set(), 0
-    for start in range(0, len(cases), _HIDDEN):
-        before, i, f, bound, g = cases[start : start + _HIDDEN].T
+    cases = one_of_each(
+        before=(*ends, -1, 1), i=ends, f=ends, bound=(0, 1 << 14, GATE.high), g=(ACT.low, ACT.high)
+    )
+    count = len(cases["i"])
+    clamped = 0
+    for start in range(0, count, _HIDDEN):
+        part = {name: np.resize(values[start:], _HIDDEN) for name, values in cases.items()}
         state = np.zeros((_LAYERS, _HIDDEN), np.int64)
-        state[1] = before
-        await pipeline.write_state(state.reshape(-1))
-        expected = await pipeline.check(_Token(i, f, g, bound), state, 1, random)
-        gates |= set(expected["f"].tolist())
-        saturations += int(expected["saturations"])
-    assert {0, GATE.high} <= gates
-    assert saturations
+        state[1] = part.pop("before")
+        await pipeline.write_state(state)
+        clamped += await pipeline.token(_Token(**part), 1)
+    expect("whether any difference was clamped", clamped > 0, True)
 
 
-@cocotb.test()
-async def saturations_of_rows_are_counted(dut: Any) -> None:
-    """Both flags of every row count, and only those of rows."""
-    pipeline, random = _Pipeline(dut), np.random.default_rng(4)
-    await pipeline.begin()
-    state = np.zeros((_LAYERS, _HIDDEN), np.int64)
-    token = _random_token(random)
-    token.clamped = random.integers(0, 4, (3, _HIDDEN))
-    await pipeline.check(token, state, 0, random, 0.3, first=True)
+async def _gated_units(driver: Driver) -> None:
+    random = np.random.default_rng(5)
+    for bubbles in (0.0, 0.4):
+        pipeline = _Pipeline(driver, random, bubbles)
+        for _ in range(4):
+            gate, up = (corners_and_random(random, ACT.low, ACT.high, _HIDDEN) for _ in range(2))
+            await pipeline.glu(gate, up)
 
 
-@cocotb.test()
-async def state_ports_are_closed_while_rows_pass(dut: Any) -> None:
-    """A write through the ports for a saved state is ignored while busy."""
-    pipeline, random = _Pipeline(dut), np.random.default_rng(5)
-    await pipeline.begin()
-    state = random.integers(ACT.low, ACT.high + 1, (_LAYERS, _HIDDEN))
-    await pipeline.write_state(state.reshape(-1))
-    assert await pipeline.read_state() == state.reshape(-1).tolist()
-    await next_cycle(dut)
-    dut.busy.value = 1
-    await next_cycle(dut)
-    dut.state_write.value = 1
-    dut.state_address.value = 3
-    dut.state_write_value.value = 99
-    await pipeline.check(_random_token(random), state, 0, random)
-    await next_cycle(dut)
-    dut.state_write.value = 0
-    assert await pipeline.read_state() == state.reshape(-1).tolist()
+async def _residual_stream(driver: Driver) -> None:
+    """Sums that do not fit in VECTOR are among them."""
+    random = np.random.default_rng(6)
+    for bubbles in (0.0, 0.4):
+        pipeline = _Pipeline(driver, random, bubbles)
+        for mode in (Mode.EMBED, Mode.RESIDUAL, Mode.RESIDUAL, Mode.RESIDUAL):
+            values, before = (corners_and_random(random, VECTOR.low, VECTOR.high, _HIDDEN) for _ in range(2))
+            await pipeline.x(mode, values, before)
 
 
-@cocotb.test()
-async def reset_in_the_middle_leaves_no_row_behind(dut: Any) -> None:
+async def _states_from_another_stream(driver: Driver) -> None:
+    """h goes on from another stream's; new states are not kept, or are another stream's."""
+    random = np.random.default_rng(7)
+    pipeline = _Pipeline(driver, random, 0.3)
+    await pipeline.write_state(random.integers(ACT.low, ACT.high + 1, _HIDDEN * _LAYERS))
+    for first in (False, True):
+        await pipeline.token(_draw(random), 0, keep=False, first=first)
+        chain = random.integers(ACT.low, ACT.high + 1, _HIDDEN)
+        await pipeline.token(_draw(random), 1, keep=False, chain=chain, first=first)
+    await pipeline.check_state()
+    await pipeline.prepare(Mode.MLGRU, state_base=_HIDDEN, keep=0)
+    for row in range(_HIDDEN):
+        pipeline.state[1, row] = 7 * row - 50
+        await driver.cycle(other_write=1, other_row=row, other_h=7 * row - 50)
+    driver.set(other_write=0)
+    await pipeline.check_state()
+
+
+async def _state_ports_are_closed_while_rows_pass(driver: Driver) -> None:
+    random = np.random.default_rng(8)
+    pipeline = _Pipeline(driver, random)
+    await pipeline.write_state(random.integers(ACT.low, ACT.high + 1, _HIDDEN * _LAYERS))
+    await driver.cycle(busy=1)
+    driver.set(state_write=1, state_address=3, state_write_value=99)
+    await pipeline.token(_draw(random), 0)
+    await driver.cycle(state_write=0)
+    await pipeline.check_state()
+
+
+async def _reset_in_the_middle(driver: Driver) -> None:
     """After a reset among rows of g nothing is written, and the next text is right."""
-    pipeline, random = _Pipeline(dut), np.random.default_rng(6)
-    await pipeline.begin()
+    random = np.random.default_rng(9)
     for cycles in (1, 4, 9, 20):
-        token = _random_token(random)
-        await pipeline.prepare(0, True, Mode.MLGRU)
-        await pipeline.rows(Mode.MLGRU, token.g, token.clamped[2], random, 0.0, cycles=cycles)
-        await reset(dut, _INPUTS)
-        state = np.zeros((_LAYERS, _HIDDEN), np.int64)
-        await pipeline.check(_random_token(random), state, 0, random, first=True)
+        pipeline = _Pipeline(driver, random)
+        token = _draw(random)
+        await pipeline.prepare(Mode.MLGRU, keep=1)
+        await pipeline.rows(Mode.MLGRU, token.g, token.clamped[2], cycles=cycles)
+        await driver.reset()
+        pipeline._begin()
+        driver.set(mode=int(Mode.MLGRU), busy=1)
+        for _ in range(driver.unit.latency):
+            pipeline._see(await driver.cycle())
+        pipeline._compare({}, 0)
+        await pipeline.token(_draw(random), 0, first=True)
+
+
+async def _picture(driver: Driver) -> None:
+    random = np.random.default_rng(0)
+    pipeline = _Pipeline(driver, random)
+    await pipeline.prepare(Mode.GLU)
+    values = np.array([2048, 100, -2048, 100])
+    await pipeline.rows(Mode.GLU, values, np.zeros_like(values))
+
+
+BENCHES = (
+    Bench(
+        "epilogue",
+        Epilogue,
+        named(
+            _a_text,
+            _states_from_another_stream,
+        ),
+        Picture(
+            _picture,
+            {
+                "mode": "",
+                "early_row": "",
+                "valid": "",
+                "row": "valid",
+                "value": "valid",
+                "product_write": "",
+                "product_row": "product_write",
+                "product": "product_write",
+            },
+        ),
+        (_HIDDEN, _HIDDEN * _LAYERS),
+        named(
+            _corners,
+            _gated_units,
+            _residual_stream,
+            _state_ports_are_closed_while_rows_pass,
+            _reset_in_the_middle,
+            _long_texts_without_a_bubble,
+            _long_texts_with_bubbles,
+        ),
+    ),
+)
+"""One bench."""

@@ -66,6 +66,8 @@ class Bench:
         The class's arguments.
     long
         Further cases, too long for Amaranth's simulator.
+    unread
+        Outputs that no case looks at.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Bench:
     picture: Picture
     arguments: tuple[Any, ...] = ()
     long: Mapping[str, Case] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def make(self) -> Component:
         """A unit."""
