@@ -1,7 +1,8 @@
 """The accelerator of the simulation benchmark, driven clock by clock from cocotb.
 
 Plays what `sim/runner.cpp` plays in C++, a memory with one port and a host, in as little Python as can be:
-what is measured is what driving from Python costs. `sim/simspeed.py` starts it and says where the result goes.
+what is measured is what driving from Python costs. `sim/simspeed.py` starts it, and says where the result
+goes.
 """
 
 import json
