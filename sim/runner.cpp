@@ -257,7 +257,7 @@ EXPORT uint32_t tritforge_read_state(void *handle, uint32_t stream, int16_t *val
     runner.top.state_stream = stream;
     for (uint32_t k = 0; k < count; k++) {
         runner.top.state_address = k;
-        runner.clock();
+        runner.step();  // the next token's first weights may be on their way
         values[k] = static_cast<int16_t>(runner.top.state_value);
     }
     uint32_t position;
