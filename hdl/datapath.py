@@ -25,7 +25,7 @@ from .isa import COUNT_BITS
 from .isa import Epilogue as Mode
 from .measure import Measure
 from .rescale import SHIFT_BITS, Rescaler
-from .scalars import InverseRootScale, ScaleProduct
+from .scalars import InverseRootScale
 from .store import VectorStore
 from .streams import HEADER_BITS
 
@@ -119,7 +119,7 @@ class Datapath(wiring.Component):
         See `Epilogue`.
     sum_valid, row, sum : In
         From `MatMul`.
-    embedding_valid, embedding_row, embedding : In
+    embedding_valid, embedding : In
         Elements of an embedding's row, while `mode` is EMBED.
     sampling, position, head_start : In
         For the head.
@@ -178,7 +178,6 @@ class Datapath(wiring.Component):
                 "row": In(config.row_bits),
                 "sum": In(signed(SUM.bits)),
                 "embedding_valid": In(1),
-                "embedding_row": In(config.element_bits),
                 "embedding": In(signed(INT8.bits)),
                 "sampling": In(SAMPLING),
                 "position": In(32),
@@ -209,12 +208,11 @@ class Datapath(wiring.Component):
             config.vector_depth, config.layout.tables, config.activation_words
         )
         m.submodules.scale = scale = InverseRootScale()
-        m.submodules.tempered = tempered = ScaleProduct()
         m.submodules.rescaler = rescaler = Rescaler()
         m.submodules.epilogue = epilogue = Epilogue(config.hidden, config.states)
         m.submodules.head = head = Head()
         self._vector_unit(m, x, u, measure, inputs, epilogue)
-        self._output_scale(m, measure, scale, tempered, rescaler)
+        self._output_scale(m, measure, scale, rescaler)
         self._rows(m, rescaler, epilogue, head, x)
 
         m.d.comb += [
@@ -227,7 +225,7 @@ class Datapath(wiring.Component):
         ]
         # While a pass reads vectors, no epilogue adds to x.
         m.d.comb += [
-            x.read_address.eq(Mux(self.vector_pass.reading, self.address, rescaler.early_row)),
+            x.read_address.eq(Mux(self.vector_pass.reading, self.address, epilogue.early_row)),
             u.read_address.eq(self.address),
             epilogue.x_element.eq(x.element),
             self.saturations.eq(Mux(self.active, epilogue.saturations + head.saturations, 0)),
@@ -290,32 +288,24 @@ class Datapath(wiring.Component):
         for name in ("blocks", "complete", "certain", "void", "current_slot"):
             m.d.comb += getattr(self, name).eq(getattr(inputs, name))
 
-    def _output_scale(
-        self,
-        m: Module,
-        measure: Measure,
-        scale: InverseRootScale,
-        tempered: ScaleProduct,
-        rescaler: Rescaler,
-    ) -> None:
+    def _output_scale(self, m: Module, measure: Measure, scale: InverseRootScale, rescaler: Rescaler) -> None:
         """One number a product, computed beside it; held for the rows that have entered."""
         header, sampling = self.header, self.sampling
         m.d.comb += [
             scale.start.eq(self.scale_start),
             scale.energy.eq(measure.energy),
             scale.peak.eq(measure.peak),
-            scale.against.eq(Mux(self.vector_pass.against_g, measure.side_energy, 1)),
+            scale.nested.eq(self.vector_pass.against_g),
+            scale.against.eq(measure.side_energy),
             scale.norm_shift.eq(measure.level * LEVEL_SHIFT),
             scale.constant.eq(header.mantissa),
             scale.constant_exponent.eq(header.exponent),
             scale.epsilon_exponent.eq(header.epsilon_exponent),
             scale.epsilon.eq(header.epsilon),
-            tempered.start.eq(scale.done),
-            tempered.a_mantissa.eq(scale.mantissa),
-            tempered.a_exponent.eq(scale.exponent),
-            tempered.b_mantissa.eq(sampling.temperature_mantissa),
-            tempered.b_exponent.eq(sampling.temperature_exponent),
-            self.scale_done.eq(tempered.done),
+            scale.temper.eq(sampling.sample),
+            scale.temperature.eq(sampling.temperature_mantissa),
+            scale.temperature_exponent.eq(sampling.temperature_exponent),
+            self.scale_done.eq(scale.done),
             self.mantissa.eq(scale.mantissa),
             self.exponent.eq(scale.exponent),
         ]
@@ -324,7 +314,11 @@ class Datapath(wiring.Component):
         exponent = Signal(signed(EXPONENT_BITS + 2))
         shift = Signal(signed(EXPONENT_BITS + 3))
         m.d.comb += exponent.eq(
-            Mux(self.embed, self.embedding_header.exponent, Mux(sampled, tempered.exponent, scale.exponent))
+            Mux(
+                self.embed,
+                self.embedding_header.exponent,
+                Mux(sampled, scale.tempered_exponent, scale.exponent),
+            )
         )
         with m.If(self.enter | self.embed):
             m.d.sync += [
@@ -333,7 +327,7 @@ class Datapath(wiring.Component):
                     Mux(
                         self.embed,
                         self.embedding_header.mantissa,
-                        Mux(sampled, tempered.mantissa, scale.mantissa),
+                        Mux(sampled, scale.tempered_mantissa, scale.mantissa),
                     )
                 ),
                 rescaler.wide.eq(wide),
@@ -341,18 +335,23 @@ class Datapath(wiring.Component):
         limit = (1 << SHIFT_BITS) - 1
         m.d.comb += rescaler.shift.eq(Mux(shift < 0, 0, Mux(shift > limit, limit, shift[:SHIFT_BITS])))
 
-    def _rows(
-        self, m: Module, rescaler: Rescaler, epilogue: Epilogue, head: Head, x: VectorStore
-    ) -> None:
+    def _rows(self, m: Module, rescaler: Rescaler, epilogue: Epilogue, head: Head, x: VectorStore) -> None:
         """Sums and embeddings become outputs, and go where the mode says."""
+        config = self._config
         embedding = self.mode == Mode.EMBED
         in_head = self.mode == Mode.HEAD
         now = self.vector_pass
+        # Rows leave the rescaler in order.
+        early, row = Signal(config.row_bits), Signal(config.row_bits)
+        for counted, comes in ((early, rescaler.early_valid), (row, rescaler.out_valid)):
+            with m.If(self.enter | self.embed):
+                m.d.sync += counted.eq(0)
+            with m.Elif(comes):
+                m.d.sync += counted.eq(counted + 1)
         connect(m, flipped(self.raw), head.raw)
         m.d.comb += [
             rescaler.valid.eq(Mux(embedding, self.embedding_valid, self.sum_valid)),
             rescaler.sum.eq(Mux(embedding, self.embedding, self.sum)),
-            rescaler.row.eq(Mux(embedding, self.embedding_row, self.row)),
             epilogue.mode.eq(self.mode),
             epilogue.first.eq(self.first),
             epilogue.state_base.eq(self.state_base),
@@ -360,9 +359,9 @@ class Datapath(wiring.Component):
                 getattr(epilogue, name).eq(getattr(self, name))
                 for name in ("chained", "chain", "keep", "other_write", "other_row", "other_h")
             ),
-            epilogue.early_row.eq(rescaler.early_row),
+            epilogue.early_row.eq(early),
             epilogue.valid.eq(rescaler.out_valid),
-            epilogue.row.eq(rescaler.out_row),
+            epilogue.row.eq(row),
             epilogue.value.eq(rescaler.value),
             epilogue.clamped.eq(rescaler.clamped),
             epilogue.bound_write.eq(now.bound_write),
@@ -386,7 +385,7 @@ class Datapath(wiring.Component):
             head.sum_row.eq(self.row),
             head.sum.eq(self.sum),
             head.valid.eq(rescaler.out_valid),
-            head.row.eq(rescaler.out_row),
+            head.row.eq(row),
             head.value.eq(rescaler.value),
             head.clamped.eq(rescaler.clamped),
             self.taken.eq(head.taken),

@@ -168,8 +168,8 @@ class GoldenModel:
         q = quantise(align(products, levels), factor[:, None], move[:, None])
         # float32 is exact here: |sum| <= 128 * columns < 2**24.
         sums = (q.astype(np.float32) @ self._float(linear).T).astype(np.int64)
-        energy = energy + epsilon_term(*linear.epsilon, LEVEL_SHIFT * levels[:, -1], against)
-        return sums, *inverse_root_scale(linear.constant, peak, energy)
+        epsilon = epsilon_term(*linear.epsilon, LEVEL_SHIFT * levels[:, -1], against)
+        return sums, *inverse_root_scale(linear.constant, peak, energy, epsilon)
 
     def _block_of(self, layer: int) -> Any:
         if layer not in self._blocks:

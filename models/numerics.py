@@ -302,25 +302,37 @@ def quantise(products: Ints, factor: Any, shift: Any) -> Ints:
     return np.clip(np.where(products < 0, -magnitude, magnitude), INT8.low, INT8.high)
 
 
-def epsilon_term(mantissa: int, exponent: int, shift: Any, energy: Any = 1) -> Ints:
-    """RMSNorm's epsilon in the units of a sum of squares taken at `shift`.
+def _leading(values: Any, bits: int) -> tuple[Ints, Ints]:
+    """(m, e) of positive values, nearly m * 2**e: m is the leading `bits` bits."""
+    values = np.asarray(values, dtype=np.int64)
+    _, length = np.frexp(values.astype(np.float64))
+    shift = length.astype(np.int64) - bits
+    return _shifted(values, shift), shift
 
-    mantissa * energy * 2**(exponent - 2 shift), truncated; exact for moves to the left of up to 15 bits.
 
-    `energy` is 1, or the sum of squares of g where a norm stands before the BitLinear's own.
-    The energy is cut to its leading 16 bits first, the width of the multiplication.
+def _shifted(values: Ints, shift: Ints) -> Ints:
+    """values / 2**shift, truncated."""
+    return (values >> np.clip(shift, 0, 62)) << np.clip(-shift, 0, 62)
+
+
+def epsilon_term(mantissa: int, exponent: int, shift: Any, energy: Any = 1) -> tuple[Ints, Ints]:
+    """RMSNorm's epsilon in the units of a sum of squares taken at `shift`: (m of 16 bits, e), m * 2**e.
+
+    mantissa * energy * 2**(exponent - 2 shift), truncated. `energy` is 1, or the sum of squares of g where a
+    norm stands before the BitLinear's own; its last bit counts as 1, and it is cut to its leading 16 bits.
     """
-    energy = np.asarray(energy, dtype=np.int64)
-    _, bits = np.frexp(energy.astype(np.float64))
-    cut = np.maximum(bits.astype(np.int64) - 16, 0)
-    wide = mantissa * (energy >> cut)
-    move = exponent + cut - 2 * np.asarray(shift, dtype=np.int64)
-    result: Ints = np.where(move >= 0, wide << np.clip(move, 0, 15), wide >> np.clip(-move, 0, 62))
-    return result
+    leading, cut = _leading(np.asarray(energy, dtype=np.int64) | 1, 16)
+    term, more = _leading(mantissa * leading, 16)
+    return term, exponent - 2 * np.asarray(shift, dtype=np.int64) + cut + more
 
 
-def inverse_root_scale(constant: tuple[int, int], peak: Any, energy: Any) -> tuple[Ints, Ints]:
-    """constant * peak / sqrt(energy) as a SCALE, every step truncated: the output scale of a BitLinear.
+def inverse_root_scale(
+    constant: tuple[int, int], peak: Any, energy: Any, epsilon: tuple[Ints, Ints]
+) -> tuple[Ints, Ints]:
+    """constant * peak / sqrt(energy + epsilon) as a SCALE: the output scale of a BitLinear.
+
+    Every step is truncated to 16 bits, but for the division by the root and a quarter, half of what the root
+    lacks on average.
 
     Parameters
     ----------
@@ -329,21 +341,24 @@ def inverse_root_scale(constant: tuple[int, int], peak: Any, energy: Any) -> tup
     peak
         Largest |product|, 0 to 2**15 - 1; 0 counts as 1.
     energy
-        Sum of squares with its epsilon, 0 to 2**46; 0 counts as 1.
+        Sum of squares, 0 to 2**46 - 1.
+    epsilon
+        From `epsilon_term`, not 0.
     """
-    energy = np.maximum(np.asarray(energy, dtype=np.int64), 1)
-    _, bits = np.frexp(energy.astype(np.float64))
-    # An even shift brings the energy to 31 or 32 bits, so its root has exactly 16.
-    pairs = (32 - bits.astype(np.int64)) >> 1
-    radicand = np.where(pairs >= 0, energy << np.maximum(2 * pairs, 0), energy >> np.maximum(-2 * pairs, 0))
-    root = np.floor(np.sqrt(radicand.astype(np.float64))).astype(np.int64)
-    numerator = constant[0] * np.maximum(np.asarray(peak, dtype=np.int64), 1)
-    _, width = np.frexp(numerator.astype(np.float64))
-    lead = 31 - width.astype(np.int64)
-    quotient = (numerator << lead) // root
-    carry = quotient >> 15
-    # numerator / sqrt(energy) = (numerator << lead) / root * 2**(pairs - lead)
-    return quotient >> carry, constant[1] + pairs - lead + carry
+    energy = np.asarray(energy, dtype=np.int64)
+    term, exponent = epsilon
+    # The sum's last bit is that of the larger one's 16; of epsilon, two more are kept.
+    _, length = np.frexp(energy.astype(np.float64))
+    last = np.maximum(np.where(energy > 0, length.astype(np.int64) - 16, exponent), exponent)
+    total = (_shifted(energy, last) << 2) + ((term << 2) >> np.minimum(last - exponent, 17))
+    radicand, more = _leading(total, 16)
+    power = last - 2 + more
+    # An even power of two is left outside, so that the root has exactly 16 bits.
+    odd = power & 1
+    root = np.floor(np.sqrt((radicand << (16 - odd)).astype(np.float64))).astype(np.int64)
+    quotient = (constant[0] << 18) // (4 * root + 1)
+    mantissa, shift = _leading(quotient * np.maximum(np.asarray(peak, dtype=np.int64), 1), SCALE.bits)
+    return mantissa, constant[1] - 16 - ((power - 16 + odd) >> 1) + shift
 
 
 # Sigmoid, SiLU, the recurrence and the gated unit

@@ -14,9 +14,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
 
+import numpy as np
 import pytest
+from conftest import VECTORS
+from tritforge.models.checkpoint import Checkpoint
+from tritforge.models.golden import GoldenModel
+from tritforge.models.reference import Reference
+from tritforge.sim.benches.accelerator import SMALL
 from tritforge.sim.benches.driver import MismatchError, simulate
 from tritforge.sim.benches.library import LIBRARY
+
+
+BENCHES = LIBRARY | {bench.name: bench for bench in SMALL}
 
 
 @dataclass(frozen=True)
@@ -125,16 +134,103 @@ MISTAKES = [
         "reset_in_the_middle",
     ),
     Mistake(
-        "a division runs on behind a reset",
+        "the output scale is computed on behind a reset",
         "hdl.scalars",
-        "steps = Signal(range(17))\n        difference",
-        "steps = Signal(range(17), reset_less=True)\n        difference",
-        "serial_divider",
+        "step = Signal(len(_Step), init=1)",
+        "step = Signal(len(_Step), init=1, reset_less=True)",
+        "inverse_root_scale",
         "reset_in_the_middle",
     ),
+    Mistake(
+        "a matrix's last rows take part in the sums of the block before",
+        "hdl.matmul",
+        "last_row.eq((row + 1 == left) | (row == layout.row_block - 1))",
+        "last_row.eq((row == left) | (row == layout.row_block - 1))",
+        "matmul",
+        "quick",
+    ),
+    Mistake(
+        "the last, partial column block of a row is left out",
+        "hdl.matmul",
+        "last_block.eq(block + 1 == row_blocks)",
+        "last_block.eq((block + 2 == row_blocks) | (row_blocks == 1))",
+        "matmul",
+        "quick",
+    ),
+    Mistake(
+        "rows read the tables of the column block before",
+        "hdl.matmul",
+        "bank.eq(~bank),\n                    block",
+        "bank.eq(bank),\n                    block",
+        "matmul",
+        "quick",
+    ),
+    Mistake(
+        "tables are read while their inputs are still in doubt",
+        "hdl.matmul",
+        "with m.Elif(self.fill_certain):",
+        "with m.Else():",
+        "matmul",
+        "quick",
+    ),
+    Mistake(
+        "a partial sum has 15 bits",
+        "hdl.matmul",
+        "total = Signal(signed(SUM.bits)), Signal(signed(SUM.bits), reset_less=True)",
+        "total = Signal(signed(SUM.bits)), Signal(signed(14), reset_less=True)",
+        "matmul",
+        "extremes",
+    ),
+    Mistake(
+        "a negative code's carry-in is missing",
+        "hdl.dot_adders",
+        "self.carry ^ by",
+        "self.carry",
+        "matmul",
+        "extremes",
+    ),
+    Mistake(
+        "a text begins with the state of the one before",
+        "hdl.epilogue",
+        "Mux(self.chained, self.chain, Mux(self.first, 0, h_read.data))",
+        "Mux(self.chained, self.chain, h_read.data)",
+        "epilogue",
+        "a_text",
+    ),
+    Mistake(
+        "a new state is written although it is not to be kept",
+        "hdl.epilogue",
+        "(h_done & self.keep)",
+        "h_done",
+        "epilogue",
+        "states_from_another_stream",
+    ),
+    Mistake(
+        "the inputs of i are multiplied by the norm weights of f",
+        "hdl.compiler",
+        '(parts[f"{name}.{part}"] for part in ("header", "gain", "matrix"))',
+        '(parts[f"{(name, part) in [("i", "header"), ("i", "gain")] and "f" or name}.{part}"]'
+        ' for part in ("header", "gain", "matrix"))',
+        "accelerator_alone",
+        "one_token",
+    ),
+    Mistake(
+        "a stream goes on from another one's state",
+        "hdl.accelerator",
+        "datapath.chained.eq(settings.chain if k else 0)",
+        "datapath.chained.eq(1 if k else 0)",
+        "accelerator_pair",
+        "two_tokens_at_once",
+    ),
+    Mistake(
+        "the forget gate of layer 0 has a lower bound",
+        "models.quantise",
+        "np.cumsum(share, axis=0) - share[0]\n        bounds[0] = 0.0",
+        "np.cumsum(share, axis=0)",
+        "golden",
+        "near_the_float_reference",
+    ),
 ]
-
-# Mistakes that only the whole accelerator, or the models, show.
 
 
 def _planted(mistake: Mistake) -> ModuleType:
@@ -174,13 +270,38 @@ def planted(mistake: Mistake) -> Iterator[ModuleType]:
         yield wrong
 
 
+def _golden_is_near_the_float_reference() -> None:
+    checkpoint = Checkpoint(VECTORS / "A")
+    tokens = np.arange(12) % checkpoint.config.vocab_size
+    floats = Reference(checkpoint).forward(tokens).astype(np.float64)
+    golden = GoldenModel(importlib.import_module("tritforge.models.quantise").quantise(checkpoint))
+    logits, _ = golden.forward(tokens, golden.initial_state())
+    ours = logits.sums * logits.scales[:, None]
+    cosine = (ours * floats).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(floats, axis=1)
+    if cosine.min() < 0.998:
+        raise MismatchError(
+            f"the golden model's logits have a cosine of {cosine.min():.4f} to the reference's"
+        )
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
 def test_a_planted_mistake_is_found(mistake: Mistake) -> None:
-    bench = LIBRARY[mistake.unit]
-    with planted(mistake) as wrong:
+    with planted(mistake) as wrong, pytest.raises(MismatchError):
+        if mistake.unit == "golden":
+            _golden_is_near_the_float_reference()
+            return
+        bench = BENCHES[mistake.unit]
         unit = getattr(wrong, getattr(bench.unit, "__name__", ""), bench.unit)
-        with pytest.raises(MismatchError):
-            simulate(replace(bench, unit=unit).make(), bench.cases[mistake.case])
+        simulate(replace(bench, unit=unit).make(), bench.cases[mistake.case])
+
+
+def test_the_golden_model_is_near_the_float_reference() -> None:
+    _golden_is_near_the_float_reference()
+
+
+@pytest.mark.parametrize(("unit", "case"), [(bench.name, case) for bench in SMALL for case in bench.cases])
+def test_the_small_accelerators_pass(unit: str, case: str) -> None:
+    simulate(BENCHES[unit].make(), BENCHES[unit].cases[case])
 
 
 def test_an_unchanged_module_passes() -> None:
