@@ -11,11 +11,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.engine import checked_tokens
-from ..models.loading import Model
 from . import options
 
+# A command's help needs neither models nor simulation.
 if TYPE_CHECKING:
+    from ..models.loading import Model
     from ..sim.compare import Comparison
 
 __all__ = ["as_dict", "as_line", "read_given", "text"]
@@ -41,6 +41,8 @@ def read_given(model: Model, tokens: Path | None, prompt: str | None) -> NDArray
     TritforgeError
         If it is no text of the model.
     """
+    from ..models.engine import checked_tokens
+
     if prompt is not None and tokens is None:
         return checked_tokens(model.encode(prompt), model.config.vocab_size)
     if tokens is not None and prompt is None:
