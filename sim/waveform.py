@@ -78,5 +78,7 @@ def _text(value: Any) -> str:
     if isinstance(value, Const):
         value = {name: value[name] for name, _ in value.shape()}
     if isinstance(value, Mapping):
-        return " ".join(str(int(part)) for part in value.values())
+        value = list(value.values())
+    if isinstance(value, list):
+        return " ".join(map(_text, value))
     return str(int(value))
