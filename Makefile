@@ -7,13 +7,20 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test check-cost bench results lint types docs clean
+.PHONY: demo test check-cost bench bench-core results lint types docs clean
 
 demo: $(VENV)/base.stamp
 	$(BIN)/tritforge demo
 
 bench: $(VENV)/base.stamp
 	$(BIN)/tritforge bench --out build/bench.json
+
+# Without ONLY everything is measured, which takes hours the first time: routing most of them. ONLY="--only streams".
+bench-core: $(VENV)/test.stamp
+	$(BIN)/tritforge bench-core $(ONLY) --out docs/core.json
+	$(BIN)/python -P -m tritforge.host.coretables docs/core.json docs/core.md
+	$(BIN)/python -P -m tritforge.host.unitpages docs/core.json docs/units
+	$(BIN)/python -P -m tritforge.sim.study docs/dot.json docs/dot.md
 
 # The text that tiny was trained on is not part of the project: say where it is, as in TINY=stories.txt.
 results: $(VENV)/base.stamp

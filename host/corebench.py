@@ -5,22 +5,26 @@ Each part is a function that returns what JSON can hold. All but the simulation'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..hdl.accelerator import Accelerator
+from ..hdl.boards.core import SpramCore
 from ..hdl.config import AcceleratorConfig
 from ..models import zoo
 from ..models.errors import TritforgeError
 from ..models.loading import load
 from ..sim.engine import RtlEngine
-from ..sim.units import count_cells, unit_costs
+from ..sim.routing import route
+from ..sim.simspeed import simulation_speed
+from ..sim.units import OPTIONS, count_cells, unit_costs
+from ..sim.verilog import to_verilog
 from .benchmark import SHAPES, hardware, shape
 from .circumstances import circumstances
 from .console import note, progress
 
-__all__ = ["PARTS", "STREAMS", "core_units", "cycles", "measure_core", "streams"]
+__all__ = ["PARTS", "STREAMS", "clock", "core_units", "cycles", "measure_core", "speed", "streams"]
 
 PRESET = "up5k"
 """The accelerator that is measured, but for models that it can't hold."""
@@ -41,7 +45,7 @@ def cycles() -> dict[str, Any]:
 
 
 def streams() -> dict[str, Any]:
-    """Cycles and cells by the number of streams that share every weight beat.
+    """Cycles a token by the number of streams that share every weight beat, and cells of one and two streams.
 
     Reading a prompt, the streams are successive positions of one text; generating, each has its own text.
     """
@@ -58,9 +62,17 @@ def streams() -> dict[str, Any]:
         found[str(count)] = {
             "prompt_cycles_per_token": reading,
             "batch_cycles_per_token": rtl.cycles_per_token,
-            "cells": count_cells(Accelerator(config), _FAMILY),
         }
-    return {"model": _MODEL, "accelerator": PRESET, "family": _FAMILY, "by_streams": found}
+    counted = [replace(AcceleratorConfig.load(PRESET), streams=count) for count in (1, 2)]
+    one, two = (count_cells(Accelerator(config), _FAMILY) for config in counted)
+    return {
+        "model": _MODEL,
+        "accelerator": PRESET,
+        "family": _FAMILY,
+        "by_streams": found,
+        "cells": one,
+        "cells_of_a_second": {kind: two[kind] - one[kind] for kind in one},
+    }
 
 
 def core_units() -> dict[str, Any]:
@@ -69,15 +81,36 @@ def core_units() -> dict[str, Any]:
         return unit_costs(AcceleratorConfig.load(PRESET), _FAMILY, report)
 
 
+def clock() -> dict[str, Any]:
+    """Clock of the core with its weight memory on a UP5K, placed and routed: minutes a seed."""
+    verilog = to_verilog(SpramCore(AcceleratorConfig.load(PRESET)))
+    with progress("routing") as report:
+        routing = route(verilog, device=PRESET, options=OPTIONS[_FAMILY], progress=report)
+    return {
+        "device": PRESET,
+        "fmax": {str(seed): reached for seed, reached in routing.fmax.items()},
+        "median": routing.median,
+        "used": dict(routing.used),
+        "available": dict(routing.available),
+    }
+
+
+def speed() -> dict[str, Any]:
+    """Speed of the compiled simulation, and of the same design driven clock by clock from cocotb."""
+    return simulation_speed().to_dict()
+
+
 PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "cycles": cycles,
     "streams": streams,
     "units": core_units,
+    "clock": clock,
+    "speed": speed,
 }
 """What is measured, by name."""
 
 
-def measure_core(only: Collection[str], before: Mapping[str, Any]) -> dict[str, Any]:
+def measure_core(only: Collection[str], before: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Measure parts of the core.
 
     Parameters
@@ -87,10 +120,10 @@ def measure_core(only: Collection[str], before: Mapping[str, Any]) -> dict[str, 
     before
         What was measured earlier; parts that are not measured now are kept.
 
-    Returns
-    -------
+    Yields
+    ------
     dict
-        Part -> `circumstances`, and `found`: what its function returned.
+        After each part what there is by now: part -> `circumstances`, and `found`, its function's result.
 
     Raises
     ------
@@ -99,12 +132,10 @@ def measure_core(only: Collection[str], before: Mapping[str, Any]) -> dict[str, 
     """
     if unknown := sorted(set(only) - set(PARTS)):
         raise TritforgeError(f"there is no part {unknown[0]!r} to measure; the parts are {', '.join(PARTS)}")
-    results = {}
-    for name, part in PARTS.items():
+    results = dict(before)
+    for name in PARTS:
         if not only or name in only:
             note(f"{name}:")
             facts = circumstances(f"tritforge bench-core --only {name}")
-            results[name] = {**facts, "found": part()}
-        elif name in before:
-            results[name] = before[name]
-    return results
+            results[name] = {**facts, "found": PARTS[name]()}
+            yield {part: results[part] for part in PARTS if part in results}

@@ -28,32 +28,29 @@ Measured = Mapping[str, Any]
 
 def _streams(part: Measured) -> Table:
     found = part["found"]
-    each = found["by_streams"]
-    kinds = [kind for kind in KINDS if each["1"]["cells"][kind]]
-    one = each["1"]
+    figures = ("prompt_cycles_per_token", "batch_cycles_per_token")
+    one = found["by_streams"]["1"]
     rows = []
-    for count, here in each.items():
-        further = [here["cells"][kind] - one["cells"][kind] for kind in kinds]
-        rows.append(
-            (
-                count,
-                f"{here['prompt_cycles_per_token']:,.0f}",
-                f"{one['prompt_cycles_per_token'] / here['prompt_cycles_per_token']:.2f}",
-                f"{here['batch_cycles_per_token']:,.0f}",
-                f"{one['batch_cycles_per_token'] / here['batch_cycles_per_token']:.2f}",
-                *(f"{here['cells'][kind]:,}" for kind in kinds),
-                *(f"{cells / (int(count) - 1):,.0f}" if count != "1" else "–" for cells in further[:4]),
-            )
-        )
-    head = (
-        "streams", "cycles a prompt token", "faster", "cycles a new token", "faster",
-        *(KINDS[kind] for kind in kinds), *(f"{KINDS[kind]} a further stream" for kind in kinds[:4]),
-    )  # fmt: skip
+    for count, each in found["by_streams"].items():
+        pairs = [(f"{each[figure]:,.0f}", f"{one[figure] / each[figure]:.2f}") for figure in figures]
+        rows.append((count, *pairs[0], *pairs[1]))
+    head = ("streams", "cycles a prompt token", "times faster", "cycles a new token", "times faster")
     caption = (
-        f"`{found['model']}` on the {found['accelerator']} preset. Cycles: simulated; a new token is one of"
-        " all texts together. Cells: counted by yosys after synthesis for iCE40, not placed or routed."
+        f"`{found['model']}` on the {found['accelerator']} preset with so many streams. Simulated; a new"
+        " token is one of all texts together."
     )
     return Table(caption, head, rows)
+
+
+def _stream_cells(part: Measured) -> Table:
+    found = part["found"]
+    kinds = [kind for kind in KINDS if found["cells"][kind]]
+    rows = [
+        (name, *(f"{found[cells][kind]:,}" for kind in kinds))
+        for name, cells in (("one stream", "cells"), ("a second one adds", "cells_of_a_second"))
+    ]
+    caption = "Counted by yosys after synthesis for iCE40, not placed or routed."
+    return Table(caption, ("accelerator with", *(KINDS[kind] for kind in kinds)), rows)
 
 
 def _causes(part: Measured) -> Table:
@@ -91,6 +88,37 @@ def _run(results: Mapping[str, Measured]) -> Table:
     return Table(caption, ("part", "command", "date", "versions", "machine"), rows)
 
 
+def _clock(part: Measured) -> Table:
+    found = part["found"]
+    has, reached = found["available"], found["fmax"].values()
+    used = ", ".join(f"{number:,} of {has[kind]:,} {kind}" for kind, number in found["used"].items())
+    clocks = f"{found['median']:.1f}", f"{min(reached):.1f} to {max(reached):.1f}"
+    row = (found["device"].upper(), *clocks, used)
+    caption = (
+        f"Routed: by nextpnr, {len(reached)} seeds, with the weight memory; pins are placeholders. nextpnr"
+        " has no timing for DSPs and SPRAMs; what their data sheet allows caps the clock besides."
+    )
+    return Table(caption, ("device", "MHz, median", "MHz, all seeds", "cells"), [row])
+
+
+def _speed(part: Measured) -> Table:
+    found = part["found"]
+    rows = [
+        (
+            name,
+            f"{found[f'{way}_seconds']:.2f}",
+            f"{found[f'{way}_cycles_per_second']:,.0f}",
+            f"{found[f'{way}_macs_per_second']:.1e}",
+        )
+        for way, name in (("compiled", "compiled, with a loop in C++"), ("clocked", "driven from cocotb"))
+    ]
+    caption = (
+        f"Measured: one token of {found['macs']:,} ternary weights in {found['cycles']:,} cycles on the"
+        f" {found['accelerator']} preset, {found['lanes']:,} lanes, on one core of the machine below."
+    )
+    return Table(caption, ("simulation", "seconds", "cycles a second", "ternary MACs a second"), rows)
+
+
 def _units(part: Measured) -> Table:
     return unit_table(part["found"])
 
@@ -102,8 +130,11 @@ def _dot(part: Measured) -> Table:
 TABLES: Mapping[str, tuple[str, Callable[[Measured], Table]]] = {
     "causes": ("cycles", _causes),
     "streams": ("streams", _streams),
+    "stream cells": ("streams", _stream_cells),
     "units": ("units", _units),
     "dot": ("units", _dot),
+    "clock": ("clock", _clock),
+    "speed": ("speed", _speed),
 }
 """By the name that a document's mark gives: the part of the results, and the table made of it."""
 
@@ -116,6 +147,8 @@ def core_document(text: str, results: Mapping[str, Any]) -> str:
 
 def _table(name: str, results: Mapping[str, Any]) -> Table:
     part, table = TABLES[name]
+    if part not in results:
+        return Table(f"Not measured yet: `tritforge bench-core --only {part}` does it.", ("part",), [(part,)])
     return table(results[part])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,10 @@ _INDEX = """# Hardware units
 :alt: The units of the accelerator and the data that they hand on
 ```
 
-*Made from the elaborated design of the `{accel}` preset. A line shows that a value of 8 bits or more goes from
-one unit's output to another one's input, perhaps through a multiplexer or an adder; a thick line is a wide one.
-Lines that only control are left out. Cylinders are memories; names without a box are streams from and to the
-outside.*
+*Made from the elaborated design of the `{accel}` preset. A line shows that a value of 8 bits or more goes
+from one unit's output to another one's input, perhaps through a multiplexer or an adder; a thick line is a
+wide one. Lines that only control are left out. Cylinders are memories; names without a box are streams from
+and to the outside.*
 
 Each unit has a page: what it computes, its ports, its latency, a timing diagram that its own bench has drawn,
 and what it costs. `tritforge units` counts cells for other families and configurations.
@@ -91,15 +92,16 @@ def pages(costs: Mapping[str, Any]) -> dict[str, str]:
     """
     found = parts(AcceleratorConfig.load(costs["accel"]))
     table = unit_table(costs)
-    links = [f"[{row[0]}]({page_name(row[0].split()[-1])}.md)" for row in table.rows[:-1]]
-    rows = [(link, *row[1:]) for link, row in zip(links, table.rows, strict=False)]
-    linked = type(table)(table.caption, table.head, [*rows, table.rows[-1]])
+    names = [unit["name"] for unit in costs["units"]]
+    linked = [
+        (f"[{row[0]}]({page_name(name)}.md)", *row[1:]) for name, row in zip(names, table.rows, strict=False)
+    ]
     index = _INDEX.format(
         picture=PICTURE,
         accel=costs["accel"],
-        units=linked.markdown(),
+        units=replace(table, rows=[*linked, *table.rows[len(linked) :]]).markdown(),
         dot=dot_table(costs).markdown(),
-        toctree="\n".join(page_name(unit["name"]) for unit in costs["units"]),
+        toctree="\n".join(map(page_name, names)),
     )
     each = {
         page_name(unit["name"]): _page(found[unit["name"]], unit, costs)

@@ -23,6 +23,8 @@ KINDS = {
 _FAMILIES = {"ice40": "iCE40", "ecp5": "ECP5", "gowin": "Gowin", "xilinx": "Xilinx 7 series"}
 _NONE = "–"
 
+_UP5K_HAS = {"lut4": 5280, "carry": 5280, "ff": 5280, "bram": 30, "spram": 4, "dsp": 8}
+
 Costs = Mapping[str, Any]
 """What `sim.units.unit_costs` returns."""
 
@@ -39,6 +41,7 @@ def unit_table(costs: Costs) -> Table:
     """Units in the order of the design, each below the one that contains it, and the whole."""
     whole = costs["whole"]
     kinds = [kind for kind in KINDS if whole[kind]]
+    published = ""
     rows = [
         (
             "· " * (unit["level"] - 1) + unit["name"],
@@ -49,10 +52,14 @@ def unit_table(costs: Costs) -> Table:
         )
         for unit in [*costs["units"], whole]
     ]
+    if costs["device"] == "up5k":
+        rows.append(("a UP5K has", _NONE, *(f"{_UP5K_HAS[kind]:,}" for kind in kinds), _NONE, _NONE))
+        published = " What a UP5K has: published, Lattice FPGA-DS-02008."
     streams = f", {costs['streams']} streams" if costs["streams"] > 1 else ""
     caption = (
         f"Accelerator {costs['accel']}, {costs['lanes']} lanes{streams}. Each unit alone, with its parts;"
         f" share: all of its kind, by the LUT4s of the whole; latency in cycles. {counted(costs)}"
+        f"{published}"
     )
     return Table(caption, ("unit", "times", *(KINDS[kind] for kind in kinds), "share", "latency"), rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,17 @@ from .synthesis import device_of, synthesise_counts
 from .tools import yosys_version
 from .verilog import to_verilog
 
-__all__ = ["Part", "count_cells", "dot_unit", "parts", "unit_costs"]
+__all__ = ["OPTIONS", "Part", "count_cells", "dot_unit", "parts", "unit_costs"]
 
 # Nothing is read in the cycle that writes it; where yosys can't be told so, block RAM needs no bypass. Joined
 # lookup tables save levels and cost twice as much.
-_OPTIONS = {"ice40": ("-no-rw-check",), "ecp5": ("-no-rw-check", "-nowidelut"), "gowin": ("-nowidelut",)}
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "ice40": ("-no-rw-check",),
+    "ecp5": ("-no-rw-check", "-nowidelut"),
+    "gowin": ("-nowidelut",),
+    "xilinx": (),
+}
+"""Family -> more arguments for its synthesis command."""
 
 _PACKAGE = Path(__file__).parent.parent
 _HARDWARE = f"{__package__.rpartition('.')[0]}.hdl."
@@ -63,7 +70,8 @@ class Part:
         return latency
 
 
-def parts(config: AcceleratorConfig) -> dict[str, Part]:
+@lru_cache(maxsize=4)
+def parts(config: AcceleratorConfig) -> Mapping[str, Part]:
     """Return the units that an accelerator is made of, by name: each below the one that contains it.
 
     They are found in the elaborated design, so the list is never longer or shorter than the design. A unit
@@ -98,7 +106,7 @@ def dot_unit(config: AcceleratorConfig, family: str) -> DotUnit:
 def count_cells(component: Component, family: str) -> dict[str, int]:
     """Count a unit's cells for a family's default device (cached): kind -> number, as `Counts` has them."""
     verilog = to_verilog(component)
-    return asdict(synthesise_counts(verilog, family=family, options=_OPTIONS.get(family, ())))
+    return asdict(synthesise_counts(verilog, family=family, options=OPTIONS[family]))
 
 
 def unit_costs(

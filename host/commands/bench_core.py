@@ -29,8 +29,9 @@ def command(only: tuple[str, ...], out: Path | None) -> None:
     """Measure the core: the figures of the documents' page on it.
 
     Parts: cycles (a token's cycles and what they went for), streams (several texts, or positions of one text,
-    that share every weight beat), units (cells of each unit). What needs synthesis takes minutes, and is kept
-    from then on.
+    that share every weight beat), units (cells of each unit), clock (the core routed on a UP5K), speed (of
+    the simulation). Synthesis takes minutes, routing an hour; both are kept. The file is written part by
+    part.
     """
     from ...models.config import read_json
     from ...models.files import replacing
@@ -38,13 +39,14 @@ def command(only: tuple[str, ...], out: Path | None) -> None:
     from ..coretables import TABLES
 
     before = read_json(out) if out is not None and out.exists() else {}
-    results = measure_core(only, before)
+    for results in measure_core(only, before):
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(out) as stream:
+                stream.write(json.dumps(results, indent=1).encode() + b"\n")
     for part, table in TABLES.values():
         if part in results:
             click.echo()
             table(results[part]).print()
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out) as stream:
-            stream.write(json.dumps(results, indent=1).encode() + b"\n")
         note(f"written to {out}")
