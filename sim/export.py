@@ -28,11 +28,11 @@ __all__ = ["EXPORTS", "VERILATOR_OPTIONS", "Export", "export_accelerator", "top_
 EXPORTS = ("stream", *BUSES)
 """What may stand around the accelerator."""
 
+_QUIET = ("-Wno-lint", "-Wno-INITIALDLY", "-Wno-fatal")
 VERILATOR_OPTIONS = (
     "--timing",
     "--output-split 0",
-    "-Wno-lint",
-    "-Wno-fatal",
+    *_QUIET,
     "-CFLAGS -std=c++20",
     "-MAKEFLAGS PYTHON3=python3",
 )
@@ -201,7 +201,6 @@ def _write(files: Mapping[str, Iterable[str]], folder: Path, earlier: list[str])
 def _core(top: str, config: AcceleratorConfig, memories: list[str]) -> str:
     """FuseSoC's description of the files."""
     version = re.match(r"\d+(\.\d+)*", __version__)
-    options = "".join(f"\n          - {option}" for option in VERILATOR_OPTIONS)
     data = "\n".join(f"      - {name}: {{copyto: {name}}}" for name in memories)
     return f"""CAPI=2:
 name: tritforge:accelerators:{top}:{version.group() if version else 0}
@@ -228,31 +227,32 @@ targets:
     toplevel: {top}
   sim:
     <<: *default
-    description: Compare with the golden model
+    description: Compare with the golden model; --tool icarus or verilator
     filesets:
       - rtl
       - bench
       - memories
     toplevel: {top}_tb
-    default_tool: icarus
-    tools:
-      icarus:
-        iverilog_options:
-          - -g2012
-      verilator:
-        mode: binary
-        verilator_options:{options}
+    flow: sim
+    flow_options:
+      tool: icarus
+      iverilog_options:
+        - -g2012
+      mode: binary
+      verilator_options:{_items(VERILATOR_OPTIONS)}
   lint:
     <<: *default
     description: Look for mistakes with Verilator
-    default_tool: verilator
-    tools:
-      verilator:
-        mode: lint-only
-        verilator_options:
-          - -Wno-lint
-          - -Wno-fatal
+    flow: lint
+    flow_options:
+      tool: verilator
+      verilator_options:{_items(_QUIET)}
 """
+
+
+def _items(options: Iterable[str]) -> str:
+    """Options as a list in YAML."""
+    return "".join(f"\n        - {option}" for option in options)
 
 
 def _readme(top: str, config: AcceleratorConfig, bench: Testbench, bus: str) -> str:
@@ -278,6 +278,6 @@ ends with PASS, or with FAIL and a non-zero exit code. {memory}. Run it here, in
 
 or by FuseSoC, which also knows a target `lint`:
 
-    fusesoc --cores-root . run --target sim --tool icarus {top}
-    fusesoc --cores-root . run --target sim --tool verilator {top}
+    fusesoc --cores-root . run --target sim {top} --tool icarus
+    fusesoc --cores-root . run --target sim {top} --tool verilator
 """
