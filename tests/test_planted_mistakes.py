@@ -9,21 +9,22 @@ error: the case must follow the code.
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import VECTORS
 from tritforge.models.checkpoint import Checkpoint
 from tritforge.models.golden import GoldenModel
+from tritforge.models.quantise import quantise
 from tritforge.models.reference import Reference
 from tritforge.sim.benches.accelerator import SMALL
 from tritforge.sim.benches.driver import MismatchError, simulate
 from tritforge.sim.benches.library import LIBRARY
-
 
 BENCHES = LIBRARY | {bench.name: bench for bench in SMALL}
 
@@ -56,8 +57,8 @@ MISTAKES = [
     Mistake(
         "ties of the quantiser go up instead of away from zero",
         "hdl.quantiser",
-        "magnitude.eq((shifted + 1) >> 1)",
-        "magnitude.eq((shifted + ~negative) >> 1)",
+        "magnitude.eq((rest + 1) >> 1)",
+        "magnitude.eq((rest + ~negative) >> 1)",
         "quantiser",
         "corner_values",
     ),
@@ -128,8 +129,8 @@ MISTAKES = [
     Mistake(
         "a pipeline is not cleared by reset",
         "hdl.arith",
-        'stage = Signal(value.shape(), name=f"{name}{k + 1}")',
-        'stage = Signal(value.shape(), name=f"{name}{k + 1}", reset_less=True)',
+        "reset_less=data",
+        "reset_less=True",
         "rescaler",
         "reset_in_the_middle",
     ),
@@ -208,9 +209,8 @@ MISTAKES = [
     Mistake(
         "the inputs of i are multiplied by the norm weights of f",
         "hdl.compiler",
-        '(parts[f"{name}.{part}"] for part in ("header", "gain", "matrix"))',
-        '(parts[f"{(name, part) in [("i", "header"), ("i", "gain")] and "f" or name}.{part}"]'
-        ' for part in ("header", "gain", "matrix"))',
+        "header, gain, matrix = (",
+        "header, gain, matrix = (parts[n] for n in ('f.header', 'f.gain', 'i.matrix')) if name == 'i' else (",
         "accelerator_alone",
         "one_token",
     ),
@@ -270,11 +270,11 @@ def planted(mistake: Mistake) -> Iterator[ModuleType]:
         yield wrong
 
 
-def _golden_is_near_the_float_reference() -> None:
+def _golden_is_near_the_float_reference(quantise: Callable[[Checkpoint], Any]) -> None:
     checkpoint = Checkpoint(VECTORS / "A")
     tokens = np.arange(12) % checkpoint.config.vocab_size
     floats = Reference(checkpoint).forward(tokens).astype(np.float64)
-    golden = GoldenModel(importlib.import_module("tritforge.models.quantise").quantise(checkpoint))
+    golden = GoldenModel(quantise(checkpoint))
     logits, _ = golden.forward(tokens, golden.initial_state())
     ours = logits.sums * logits.scales[:, None]
     cosine = (ours * floats).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(floats, axis=1)
@@ -288,7 +288,7 @@ def _golden_is_near_the_float_reference() -> None:
 def test_a_planted_mistake_is_found(mistake: Mistake) -> None:
     with planted(mistake) as wrong, pytest.raises(MismatchError):
         if mistake.unit == "golden":
-            _golden_is_near_the_float_reference()
+            _golden_is_near_the_float_reference(wrong.quantise)
             return
         bench = BENCHES[mistake.unit]
         unit = getattr(wrong, getattr(bench.unit, "__name__", ""), bench.unit)
@@ -296,7 +296,7 @@ def test_a_planted_mistake_is_found(mistake: Mistake) -> None:
 
 
 def test_the_golden_model_is_near_the_float_reference() -> None:
-    _golden_is_near_the_float_reference()
+    _golden_is_near_the_float_reference(quantise)
 
 
 @pytest.mark.parametrize(("unit", "case"), [(bench.name, case) for bench in SMALL for case in bench.cases])

@@ -29,7 +29,7 @@ from ...models.synthesis import synthesise
 from .driver import Driver, Ints, Random, expect
 from .parts import Agent, Bench, Picture, Sink, Source, named, run_until, step
 
-__all__ = ["BENCHES", "System", "Text", "small_system"]
+__all__ = ["BENCHES", "SMALL", "System", "Text", "small_system"]
 
 _PER_TOKEN = 40_000
 """Cycles after which a token can't be expected any more."""
@@ -301,6 +301,13 @@ async def _one_token(driver: Driver) -> None:
     await host.talk(Text([5]), emit_raw=1)
 
 
+async def _two_tokens_at_once(driver: Driver) -> None:
+    """For Amaranth's simulator: a token of each stream."""
+    host = _Host(driver, small_system(1), np.random.default_rng(1))
+    await host.load()
+    await host.talk(Text([5], 1, 0), Text([9], 1, 1), emit_raw=1)
+
+
 async def _texts_one_behind_another(driver: Driver) -> None:
     """On one stream: two requests at once, one that goes on, and a new text, whose state is zero again."""
     host = await _begun(driver, 1)
@@ -414,4 +421,16 @@ BENCHES = (
         ("probe", "status", "cycles", "layer"),
     ),
 )
-"""One bench; too large for Amaranth's simulator, but for `one_token` on a smaller accelerator."""
+"""One bench, too large for Amaranth's simulator."""
+
+SMALL = tuple(
+    Bench(
+        f"accelerator_{name}",
+        Accelerator,
+        {case.__name__.strip("_"): case},
+        Picture(case, _PORTS),
+        (small_system(1, streams).config,),
+    )
+    for name, streams, case in (("alone", 1, _one_token), ("pair", 2, _two_tokens_at_once))
+)
+"""Accelerators of a layer, small enough for Amaranth's simulator."""

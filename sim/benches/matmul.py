@@ -114,7 +114,7 @@ class _Surroundings:
                 "tag": self._tag(self.started),
             }
             self.started += 1
-            self.wrong = random.integers(1, 200, random.integers(self.doubts + 1)).tolist()
+            self.wrong = random.integers(1, 400, random.integers(self.doubts + 1)).tolist()
             self._write()
         elif self.wrong:
             self.wrong[0] -= 1
