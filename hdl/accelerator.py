@@ -290,7 +290,6 @@ class Accelerator(wiring.Component):
                 datapath.embed.eq(header & unpacker.header_taken),
                 datapath.embedding_header.eq(unpacker.header),
                 datapath.embedding_valid.eq(take & (whose == k)),
-                datapath.embedding_row.eq(row),
                 datapath.embedding.eq(unpacker.elements.payload),
             ]
         with m.FSM():

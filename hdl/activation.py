@@ -6,25 +6,24 @@ from amaranth.lib.wiring import In, Out
 
 from ..models.numerics import ACT, GATE, SEGMENT_BITS, sigmoid_table
 from .arith import delay, shift_add
-from .isa import COUNT_BITS
 
 __all__ = ["Activation"]
 
 
 class Activation(wiring.Component):
-    """`numerics.sigmoid` and `numerics.silu` of an ACT a cycle, beside a value that only passes.
+    """`numerics.sigmoid` and `numerics.silu` of an ACT a cycle.
 
     Latency: `latency` cycles for all outputs. Cost: a 16 x 16 bit multiplier, seven 10-bit adders, a 256 x 25
     bit table.
 
     Attributes
     ----------
-    valid, x, y, row : In
-        Argument, a companion and the row number, which come out with the result.
-    early_row : Out
-        Row that comes out in the next cycle.
-    out_valid, gate, silu, out_y, out_row : Out
-        sigmoid(x) in GATE, silu(x) in ACT, and what passed.
+    valid, x : In
+        Argument.
+    early_valid : Out(1)
+        A result comes in the next cycle.
+    out_valid, gate, silu : Out
+        sigmoid(x) in GATE, silu(x) in ACT.
     """
 
     latency = 5
@@ -34,14 +33,10 @@ class Activation(wiring.Component):
             {
                 "valid": In(1),
                 "x": In(signed(ACT.bits)),
-                "y": In(signed(ACT.bits)),
-                "row": In(COUNT_BITS),
-                "early_row": Out(COUNT_BITS),
+                "early_valid": Out(1),
                 "out_valid": Out(1),
                 "gate": Out(GATE.bits),
                 "silu": Out(signed(ACT.bits)),
-                "out_y": Out(signed(ACT.bits)),
-                "out_row": Out(COUNT_BITS),
             }
         )
 
@@ -56,12 +51,8 @@ class Activation(wiring.Component):
         )
         read = rom.read_port()
         xs = delay(m, self.x, 4, "x", data=True)
-        ys = delay(m, Cat(self.y, self.row), self.latency, "pass", data=True)
-        m.d.comb += [
-            self.out_valid.eq(delay(m, self.valid, self.latency, "valid")[-1]),
-            self.early_row.eq(ys[-2][ACT.bits :]),
-            Cat(self.out_y, self.out_row).eq(ys[-1]),
-        ]
+        valid = delay(m, self.valid, self.latency, "valid")
+        m.d.comb += [self.early_valid.eq(valid[-2]), self.out_valid.eq(valid[-1])]
 
         size = Signal(ACT.bits - 1)
         inside = Signal(SEGMENT_BITS, reset_less=True)

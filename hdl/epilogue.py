@@ -1,6 +1,6 @@
 """What happens to a matrix product's rows as they stream out: MLGRU, GLU and residual, element by element."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,9 @@ from .isa import Epilogue as Mode
 from .mlgru import ForgetGate, Mlgru
 
 __all__ = ["Epilogue"]
+
+_LATE = 16
+"""More rows than are on their way at once."""
 
 
 class Epilogue(wiring.Component):
@@ -126,11 +129,36 @@ class Epilogue(wiring.Component):
         in_gru = self.mode == Mode.MLGRU
         in_glu = self.mode == Mode.GLU
 
+        # Rows come in order, so wherever they go they are counted, from the first one on.
+        first_row = self.valid & (self.row == 0)
+
+        def count(step: Value, name: str) -> Signal:
+            """Number of the row of which `step` tells."""
+            at = Signal(COUNT_BITS, name=name)
+            with m.If(first_row):
+                m.d.sync += at.eq(0)
+            with m.Elif(step):
+                m.d.sync += at.eq(at + 1)
+            return at
+
+        # g and up wait in a short memory for what comes out of the activation.
+        m.submodules.late = late = memory.Memory(shape=signed(ACT.bits), depth=_LATE, init=[])
+        late_read, late_write = late.read_port(), late.write_port()
+        activated, activated_next = (
+            count(activation.out_valid, "activated"),
+            count(activation.early_valid, "activated_next"),
+        )
+        m.d.comb += [
+            late_write.addr.eq(self.row),
+            late_write.data.eq(act),
+            late_write.en.eq(self.valid),
+            late_read.addr.eq(activated_next),
+        ]
+
         # g's path: the state first, then silu of it; everything else goes into the activation at once.
         gru = delay(m, self.valid & in_gru, mlgru.latency, "gru")
-        g = delay(m, act, mlgru.latency, "g", data=True)[-1]
         h_done = gru[-1]
-        h_row = delay(m, self.row, mlgru.latency, "h_row", data=True)[-1]
+        h_row = count(h_done, "h_counted")
         m.d.comb += [
             i_read.addr.eq(self.early_row),
             h_read.addr.eq(Mux(self.busy, self.state_base + self.early_row, self.state_address)),
@@ -140,8 +168,6 @@ class Epilogue(wiring.Component):
             mlgru.before.eq(Mux(self.chained, self.chain, Mux(self.first, 0, h_read.data))),
             activation.valid.eq(Mux(in_gru, h_done, self.valid)),
             activation.x.eq(Mux(in_gru, mlgru.h, act)),
-            activation.y.eq(Mux(in_gru, g, act)),
-            activation.row.eq(Mux(in_gru, h_row, self.row)),
             h_write.en.eq(Mux(self.busy, (h_done & self.keep) | self.other_write, self.state_write)),
             h_write.addr.eq(
                 Mux(
@@ -158,12 +184,12 @@ class Epilogue(wiring.Component):
         # i and f are buffered.
         gate_valid = activation.out_valid & (self.mode == Mode.GATE)
         f_done = delay(m, gate_valid, forget.latency, "f")[-1]
-        f_row = delay(m, activation.out_row, forget.latency, "f_row", data=True)[-1]
+        f_row = count(f_done, "f_counted")
         m.d.comb += [
             i_write.en.eq(activation.out_valid & (self.mode == Mode.SILU)),
-            i_write.addr.eq(activation.out_row),
+            i_write.addr.eq(activated),
             i_write.data.eq(activation.silu),
-            f_read.addr.eq(Mux(in_gru, self.early_row, activation.early_row)),
+            f_read.addr.eq(Mux(in_gru, self.early_row, activated_next)),
             forget.bound.eq(f_read.data),
             forget.gate.eq(activation.gate),
             f_write.en.eq(self.bound_write | f_done),
@@ -173,7 +199,7 @@ class Epilogue(wiring.Component):
 
         m.d.comb += [
             self.i_write.eq(i_write.en),
-            self.i_row.eq(activation.out_row),
+            self.i_row.eq(activated),
             self.i_value.eq(activation.silu),
             self.f_write.eq(f_done),
             self.f_row.eq(f_row),
@@ -185,15 +211,15 @@ class Epilogue(wiring.Component):
 
         # Products: silu(h_j) meets g_j; silu(gate_j), one row earlier, meets up_j.
         gate = Signal(signed(ACT.bits), reset_less=True)
-        with m.If(activation.out_valid & ~activation.out_row[0]):
+        with m.If(activation.out_valid & ~activated[0]):
             m.d.sync += gate.eq(activation.silu)
         product = Signal(signed(VECTOR.bits), reset_less=True)
         m.d.comb += self.product.eq(product)
         m.d.sync += [
-            product.eq((Mux(in_gru, activation.silu, gate) * activation.out_y) >> (2 * ACT.fraction - VECTOR.fraction)),
-            self.product_row.eq(Mux(in_gru, activation.out_row, activation.out_row >> 1)),
-            self.product_write.eq(activation.out_valid & (in_gru | (in_glu & activation.out_row[0]))),
+            product.eq((Mux(in_gru, activation.silu, gate) * late_read.data) >> (2 * ACT.fraction - VECTOR.fraction)),
+            self.product_write.eq(activation.out_valid & (in_gru | (in_glu & activated[0]))),
         ]
+        m.d.comb += self.product_row.eq(count(self.product_write, "product_counted"))
 
         m.d.comb += [self.g_write.eq(self.valid & in_gru), self.g_row.eq(self.row), self.g_value.eq(act)]
 
@@ -201,7 +227,8 @@ class Epilogue(wiring.Component):
         embedding = self.mode == Mode.EMBED
         total, overflow = clamp(Mux(embedding, 0, self.x_element) + self.value, VECTOR.bits)
         into_x = self.valid & (embedding | (self.mode == Mode.RESIDUAL))
-        m.d.sync += [self.x_value.eq(total), self.x_row.eq(self.row), self.x_write.eq(into_x)]
+        m.d.comb += self.x_row.eq(count(self.x_write, "x_counted"))
+        m.d.sync += [self.x_value.eq(total), self.x_write.eq(into_x)]
 
         difference_clamped = Signal()
         m.d.comb += difference_clamped.eq(mlgru.clamped & gru[1])

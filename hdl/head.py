@@ -42,7 +42,7 @@ class GumbelNoise(wiring.Component):
         NOISE.
     """
 
-    latency = Rescaler.latency
+    latency = 3
 
     def __init__(self) -> None:
         super().__init__(
@@ -84,7 +84,7 @@ class GumbelNoise(wiring.Component):
         m.d.sync += place.eq(state[6:13])
         noise = Signal(NOISE.bits, reset_less=True)
         m.d.sync += noise.eq(read.data[: NOISE.bits] + (shift_add(place, read.data[NOISE.bits :]) >> 7))
-        m.d.comb += self.noise.eq(delay(m, noise, self.latency - 3, "noise", data=True)[-1])
+        m.d.comb += self.noise.eq(noise)
         return m
 
 
@@ -148,7 +148,10 @@ class Head(wiring.Component):
             noise.start.eq(self.start),
             noise.seed.eq(self.seed),
             noise.position.eq(self.position),
-            noise.step.eq(self.active & self.sum_valid),
+            # The noise is to be there when the row comes out of the rescaler.
+            noise.step.eq(
+                delay(m, self.active & self.sum_valid, Rescaler.latency - GumbelNoise.latency, "step")[-1]
+            ),
         ]
         candidate = Signal(signed(VECTOR.bits + 1))
         valid = Signal()

@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 from ..models.numerics import ACT, NORMAL, RESCALE_LEFT, SCALE, SUM, VECTOR
 from .arith import clamp, delay
-from .isa import COUNT_BITS
 
 __all__ = ["SHIFT_BITS", "Rescaler"]
 
@@ -22,17 +21,17 @@ class Rescaler(wiring.Component):
 
     Attributes
     ----------
-    valid, sum, row : In
-        A sum and the number of its row, which comes out with it.
+    valid, sum : In
+        A row's sum.
     mantissa : In
         SCALE's mantissa, held while sums pass.
     shift : In
         `RESCALE_LEFT` - (exponent + fraction bits of the output), 0 to 63; held.
     wide : In(1)
         High for VECTOR, low for ACT; held.
-    early_row : Out
-        Row that comes out in the next cycle, for the address of a memory read.
-    out_valid, out_row, value : Out
+    early_valid : Out(1)
+        An output comes in the next cycle, for the address of a memory read.
+    out_valid, value : Out
         The output, ACT sign-extended.
     clamped : Out(2)
         Two bits: the sum, and the output, did not fit.
@@ -45,13 +44,11 @@ class Rescaler(wiring.Component):
             {
                 "valid": In(1),
                 "sum": In(signed(SUM.bits)),
-                "row": In(COUNT_BITS),
                 "mantissa": In(SCALE.bits),
                 "shift": In(SHIFT_BITS),
                 "wide": In(1),
-                "early_row": Out(COUNT_BITS),
+                "early_valid": Out(1),
                 "out_valid": Out(1),
-                "out_row": Out(COUNT_BITS),
                 "value": Out(signed(VECTOR.bits)),
                 "clamped": Out(2),
             }
@@ -59,12 +56,8 @@ class Rescaler(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rows = delay(m, self.row, self.latency, "row", data=True)
-        m.d.comb += [
-            self.early_row.eq(rows[-2]),
-            self.out_row.eq(rows[-1]),
-            self.out_valid.eq(delay(m, self.valid, self.latency, "valid")[-1]),
-        ]
+        valid = delay(m, self.valid, self.latency, "valid")
+        m.d.comb += [self.early_valid.eq(valid[-2]), self.out_valid.eq(valid[-1])]
 
         narrow = Signal(signed(NORMAL.bits), reset_less=True)
         too_wide = Signal()

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Component
 
 from ...hdl.activation import Activation
 from ...models.numerics import ACT, sigmoid, silu
-from .driver import Driver, Ints, Random
+from .driver import Driver, Random
 from .parts import Bench, Columns, Group, Picture, pass_group, pipeline_cases
 
 __all__ = ["BENCHES"]
@@ -15,40 +15,33 @@ __all__ = ["BENCHES"]
 
 def _latencies(unit: Component) -> dict[str, int]:
     latency: int = unit.latency
-    late = ("out_valid", "gate", "silu", "out_y", "out_row")
-    return dict.fromkeys(late, latency) | {"early_row": latency - 1}
+    return dict.fromkeys(("out_valid", "gate", "silu"), latency)
 
 
 def _golden(columns: Columns, held: Mapping[str, int]) -> Columns:
     x = columns["x"]
-    passed = {"out_y": columns["y"], "out_row": columns["row"], "early_row": columns["row"]}
-    return {"gate": sigmoid(x), "silu": silu(x), **passed}
-
-
-def _group(driver: Driver, random: Random, x: Ints) -> Group:
-    y = random.integers(ACT.low, ACT.high + 1, len(x))
-    return Group({"x": x, "y": y, "row": random.integers(0, 1 << driver.bits("row"), len(x))})
+    return {"gate": sigmoid(x), "silu": silu(x)}
 
 
 def _corners(driver: Driver) -> Iterator[Group]:
     ends = np.array([ACT.low, ACT.low + 1, -129, -128, -1, 0, 1, 127, 128, ACT.high - 1, ACT.high])
-    yield _group(driver, np.random.default_rng(0), ends)
+    yield Group({"x": ends})
 
 
 def _draw(driver: Driver, random: Random, count: int) -> Group:
-    return _group(driver, random, random.integers(ACT.low, ACT.high + 1, count))
+    return Group({"x": random.integers(ACT.low, ACT.high + 1, count)})
 
 
 async def _all_arguments(driver: Driver) -> None:
     random = np.random.default_rng(4)
-    group = _group(driver, random, random.permutation(np.arange(ACT.low, ACT.high + 1)))
+    group = Group({"x": random.permutation(np.arange(ACT.low, ACT.high + 1))})
     await pass_group(driver, group, _latencies(driver.unit), _golden, random)
 
 
 async def _picture(driver: Driver) -> None:
     random = np.random.default_rng(0)
     one = 1 << ACT.fraction
-    group = Group({"x": [-2 * one, one, 0, 3 * one], "y": [0] * 4, "row": [0, 1, 2, 3]})
+    group = Group({"x": [-2 * one, one, 0, 3 * one]})
     await pass_group(driver, group, _latencies(driver.unit), _golden, random, 0.3)
 
 
@@ -62,11 +55,9 @@ BENCHES = (
             {
                 "valid": "",
                 "x": "valid",
-                "row": "valid",
                 "out_valid": "",
                 "gate": "out_valid",
                 "silu": "out_valid",
-                "out_row": "out_valid",
             },
         ),
         long={"all_arguments": _all_arguments},

@@ -17,7 +17,7 @@ _MANTISSAS = (1 << (SCALE.bits - 1), SCALE.high)
 
 def _latencies(unit: Component) -> dict[str, int]:
     latency: int = unit.latency
-    return dict.fromkeys(("out_valid", "out_row", "value", "clamped"), latency) | {"early_row": latency - 1}
+    return dict.fromkeys(("out_valid", "value", "clamped"), latency)
 
 
 def _golden(columns: Columns, held: Mapping[str, int]) -> Columns:
@@ -29,12 +29,11 @@ def _golden(columns: Columns, held: Mapping[str, int]) -> Columns:
         values.append(int(rescale(each, held["mantissa"], exponent, fmt, saturations)))
         sum_clamped = int(not NORMAL.low <= each <= NORMAL.high)
         flags.append(sum_clamped | (saturations.count - sum_clamped) << 1)
-    return {"value": values, "clamped": flags, "out_row": columns["row"], "early_row": columns["row"]}
+    return {"value": values, "clamped": flags}
 
 
 def _group(driver: Driver, random: Random, sums: Ints, wide: int, shift: int, mantissa: int) -> Group:
-    rows = random.integers(0, 1 << driver.bits("row"), len(sums))
-    return Group({"sum": sums, "row": rows}, {"wide": wide, "shift": shift, "mantissa": mantissa})
+    return Group({"sum": sums}, {"wide": wide, "shift": shift, "mantissa": mantissa})
 
 
 def _corners(driver: Driver) -> Iterator[Group]:
@@ -56,7 +55,7 @@ def _draw(driver: Driver, random: Random, count: int) -> Group:
 async def _picture(driver: Driver) -> None:
     random = np.random.default_rng(0)
     group = Group(
-        {"sum": [1000, -1000, 40_000, 3], "row": [0, 1, 2, 3]},
+        {"sum": [1000, -1000, 40_000, 3]},
         {"wide": 0, "shift": 23, "mantissa": 1 << 14},
     )
     await pass_group(driver, group, _latencies(driver.unit), _golden, random, 0.3)
@@ -72,10 +71,7 @@ BENCHES = (
             {
                 "valid": "",
                 "sum": "valid",
-                "row": "valid",
-                "early_row": "",
                 "out_valid": "",
-                "out_row": "out_valid",
                 "value": "out_valid",
                 "clamped": "out_valid",
             },
