@@ -29,8 +29,8 @@ class InputQuantiser(wiring.Component):
     It does not wait for the last product: it takes the largest so far for the peak, divides, and quantises
     from the first element on; `void` tells that a new peak has made this worthless, and that it begins again.
     The largest of n elements is the last one once in n times, so most of the work is done when the last one
-    comes. An element a cycle. Latency: about 30 cycles from the product that changes the peak to the first
-    int8 input. Cost: a product memory, a 16 x 15 bit multiplier, a divider.
+    comes. An element a cycle. Latency: at most `latency` cycles from the product that changes the peak to the
+    first int8 input. Cost: a product memory, a 16 x 15 bit multiplier, a divider.
 
     Parameters
     ----------
@@ -63,6 +63,8 @@ class InputQuantiser(wiring.Component):
     current_slot : Out(1)
         The slot that is written.
     """
+
+    latency = Reciprocal.slowest + Quantiser.latency + 4
 
     def __init__(self, depth: int, tables: int, words: int) -> None:
         self._depth = depth

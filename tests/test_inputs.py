@@ -27,7 +27,6 @@ from tritforge.models.numerics import (
 DEPTH, TABLES = 100, 8
 WORDS = 15  # three column blocks of 40
 BLOCK = 5 * TABLES
-LATENCY = 30
 Random = np.random.Generator
 
 
@@ -289,11 +288,11 @@ def test_with_the_largest_first_nothing_is_made_twice_and_blocks_are_there_early
     assert seen.writes[-1] < seen.certain
 
 
-def test_the_last_products_inputs_are_there_30_cycles_and_the_vector_s_length_later() -> None:
+def test_the_last_product_s_inputs_are_there_a_division_and_the_vector_s_length_later() -> None:
     for count in (1, 40, 100):
         (seen,) = quantise_all([flat(*range(1, count + 1))])
         last = seen.changes[-1]
-        assert seen.writes[-count] - last <= LATENCY
+        assert seen.writes[-count] - last <= InputQuantiser.latency
         assert seen.writes[-count:] == list(range(seen.writes[-count], seen.writes[-count] + count))
         assert seen.complete - seen.writes[-1] <= 2
 
