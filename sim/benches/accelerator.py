@@ -269,7 +269,7 @@ class _Host:
         agents: list[Agent] = [self.memory]
         for address in range(self.states[stream].size):
             await step(self.driver, agents, state_stream=stream, state_address=address)
-            values.append((await step(self.driver, agents)).state_value)
+            values.append(int((await step(self.driver, agents)).state_value))
         return values
 
     async def write_state(self, stream: int, state: Ints, position: int) -> None:
