@@ -7,7 +7,7 @@ from typing import Any
 from amaranth.lib.data import Const
 from yowasp_wavedrom import render
 
-from .benches.driver import Driver, simulate
+from .benches.driver import simulate
 from .benches.library import LIBRARY
 
 __all__ = ["WAVEFORMS", "waveform"]
@@ -37,40 +37,36 @@ def waveform(name: str) -> str:
     bench = LIBRARY[name]
     driver = simulate(bench.make(), bench.picture.case, record=True)
     ports = bench.picture.ports
-    columns = list(_columns(driver.history, ports))
+    shown = [
+        {port: _text(cycle[port]) if not known or cycle[known] else "x" for port, known in ports.items()}
+        for cycle in driver.history
+    ]
+    columns = list(_columns(shown))
     clock = {"name": "clk", "wave": "p" + "." * (len(columns) - 1)}
-    signals = [clock, *(_signal(driver, port, qualifier, columns) for port, qualifier in ports.items())]
+    signals = [clock, *(_signal(port, columns, driver.bits(port) == 1) for port in ports)]
     return str(render({"signal": signals, "config": {"hscale": 2}}))
 
 
-def _columns(
-    history: Sequence[Mapping[str, Any]], ports: Mapping[str, str]
-) -> Iterator[Mapping[str, Any] | None]:
+def _columns(cycles: Sequence[dict[str, str]]) -> Iterator[dict[str, str] | None]:
     """Cycles to be drawn; None for a gap where nothing changes for long."""
-    shown = [{port: cycle[port] for port in ports} for cycle in history]
-    for _, cycles in groupby(zip(shown, history, strict=True), key=lambda pair: pair[0]):
-        rest = [cycle for _, cycle in cycles]
-        yield from rest if len(rest) <= _LONGEST_REST else [rest[0], None, rest[-1]]
+    for cycle, equal in groupby(cycles):
+        count = len(list(equal))
+        yield from [cycle] * count if count <= _LONGEST_REST else [cycle, None, cycle]
 
 
-def _signal(
-    driver: Driver, port: str, qualifier: str, columns: Sequence[Mapping[str, Any] | None]
-) -> dict[str, Any]:
+def _signal(port: str, columns: Sequence[Mapping[str, str] | None], is_bit: bool) -> dict[str, Any]:
     wave, data, before = "", [], None
     for cycle in columns:
         if cycle is None:
             wave += "|"
-            continue
-        known = not qualifier or cycle[qualifier]
-        text = _text(cycle[port]) if known else "x"
-        if text == before:
+        elif cycle[port] == before:
             wave += "."
-        elif driver.bits(port) == 1 or text == "x":
-            wave += text
+        elif is_bit or cycle[port] == "x":
+            wave += cycle[port]
         else:
             wave += "="
-            data.append(text)
-        before = text
+            data.append(cycle[port])
+        before = before if cycle is None else cycle[port]
     return {"name": port.replace("__", "."), "wave": wave, "data": data}
 
 

@@ -10,6 +10,9 @@ import numpy as np
 from amaranth.lib.wiring import Component
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
+from tritforge.sim.benches.parts import corners_and_random
+
+__all__ = ["Ints", "Outputs", "corners_and_random", "cycle", "pipeline", "serial", "simulate"]
 
 Ints = NDArray[np.int64]
 Outputs = dict[str, Ints]
@@ -67,14 +70,3 @@ def serial(dut: Component, outputs: tuple[str, ...], **inputs: Any) -> tuple[Int
     simulate(dut, testbench)
     found = np.array(seen, np.int64)
     return np.array(cycles), {name: found[:, k] for k, name in enumerate(outputs)}
-
-
-def corners_and_random(random: np.random.Generator, low: int, high: int, count: int) -> Ints:
-    """`count` numbers from `low` to `high`; both ends, their neighbours and those around 0 are among them."""
-    corners = [low, low + 1, high - 1, high, *(value for value in (-2, -1, 0, 1, 2) if low <= value <= high)]
-    values = random.integers(low, high + 1, count)
-    small = values >> random.integers(0, int(high).bit_length(), count)
-    values = np.where(random.random(count) < 0.5, values, np.clip(small, low, high))
-    places = random.choice(count, min(count, 4 * len(corners)), replace=False)
-    values[places] = np.resize(corners, len(places))
-    return values
