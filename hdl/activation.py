@@ -13,8 +13,8 @@ __all__ = ["Activation"]
 class Activation(wiring.Component):
     """`numerics.sigmoid` and `numerics.silu` of an ACT a cycle.
 
-    Latency: `latency` cycles for all outputs. Cost: a 16 x 16 bit multiplier, seven 10-bit adders, a 256 x 25
-    bit table.
+    Latency: `latency` cycles for all outputs. Cost: a 16 x 16 bit multiplier, eight 10-bit adders, 256 x 25
+    bits of tables.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Activation(wiring.Component):
         sigmoid(x) in GATE, silu(x) in ACT.
     """
 
-    latency = 5
+    latency = 6
 
     def __init__(self) -> None:
         super().__init__(
@@ -42,42 +42,45 @@ class Activation(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        table = sigmoid_table()
-        rise_bits = max(rise for _, rise in table).bit_length()
-        m.submodules.table = rom = memory.Memory(
-            shape=unsigned(GATE.bits + rise_bits),
-            depth=len(table),
-            init=[start | rise << GATE.bits for start, rise in table],
+        starts, rises = zip(*sigmoid_table(), strict=True)
+        rise_bits = max(rises).bit_length()
+        m.submodules.rises = rise_rom = memory.Memory(shape=unsigned(rise_bits), depth=len(rises), init=rises)
+        m.submodules.starts = start_rom = memory.Memory(
+            shape=unsigned(GATE.bits), depth=len(starts), init=starts
         )
-        read = rom.read_port()
-        xs = delay(m, self.x, 4, "x", data=True)
+        rise_read, start_read = rise_rom.read_port(), start_rom.read_port()
         valid = delay(m, self.valid, self.latency, "valid")
         m.d.comb += [self.early_valid.eq(valid[-2]), self.out_valid.eq(valid[-1])]
 
-        size = Signal(ACT.bits - 1)
-        inside = Signal(SEGMENT_BITS, reset_less=True)
+        sign = self.x[-1]
+        sizes = delay(m, Cat(self.x[:-1] ^ sign.replicate(ACT.bits - 1), sign), 3, "size", data=True)
         m.d.comb += [
-            size.eq(self.x[:-1] ^ self.x[-1].replicate(ACT.bits - 1)),
-            read.addr.eq(size[SEGMENT_BITS:]),
+            rise_read.addr.eq(sizes[0][SEGMENT_BITS:-1]),
+            start_read.addr.eq(sizes[2][SEGMENT_BITS:-1]),
         ]
-        m.d.sync += inside.eq(size[:SEGMENT_BITS])
-
-        start = Signal(GATE.bits, reset_less=True)
-        part = Signal(rise_bits, reset_less=True)
+        # rise * inside: three bits of the place in the segment a cycle; then the last, and start.
+        first, second = (Signal(rise_bits, reset_less=True, name=name) for name in ("first", "second"))
+        rise = delay(m, rise_read.data, 2, "rise", data=True)
         m.d.sync += [
-            start.eq(read.data[: GATE.bits]),
-            part.eq(shift_add(read.data[GATE.bits :], inside) >> SEGMENT_BITS),
+            first.eq(shift_add(C(0, rise_bits), rise[0], sizes[1][:3]) >> 3),
+            second.eq(shift_add(first, rise[1], sizes[2][3:6]) >> 3),
         ]
+        part = shift_add(second, rise[2], sizes[3][6:SEGMENT_BITS]) >> 1
+        # 2**15 - 1 - upper for negative x: all bits inverted.
         upper = Signal(GATE.bits)
         gate = Signal(GATE.bits, reset_less=True)
-        # 2**15 - 1 - upper for negative x: all bits inverted.
-        m.d.comb += upper.eq(start + part)
-        m.d.sync += gate.eq(upper ^ xs[2][-1].replicate(GATE.bits))
+        x = Signal(signed(ACT.bits), reset_less=True)
+        negative = sizes[3][-1]
+        m.d.comb += upper.eq(start_read.data + part)
+        m.d.sync += [
+            gate.eq(upper ^ negative.replicate(GATE.bits)),
+            x.eq(sizes[3] ^ negative.replicate(ACT.bits - 1)),
+        ]
         product = Signal(signed(ACT.bits + GATE.bits + 1), reset_less=True)
         gates = delay(m, gate, 2, "gate", data=True)
         m.d.comb += self.gate.eq(gates[-1])
         m.d.sync += [
-            product.eq(xs[3] * Cat(gate, C(0, 1)).as_signed()),
+            product.eq(x * Cat(gate, C(0, 1)).as_signed()),
             self.silu.eq((product + (1 << (GATE.fraction - 1))) >> GATE.fraction),
         ]
         return m

@@ -1,6 +1,6 @@
 """Small arithmetic that several units share."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 __all__ = ["bit_length", "clamp", "delay", "shift_add"]
 
@@ -32,9 +32,14 @@ def bit_length(m: Module, value: Value, name: str) -> Signal:
     return length
 
 
-def shift_add(value: Value, by: Value) -> Value:
-    """Product of two unsigned values as a sum of shifted ones: small factors are no use of a DSP block."""
-    total: Value = C(0, 1)
-    for k in range(len(by)):
-        total = total + Cat(C(0, k), value & by[k].replicate(len(value)))
-    return total
+def shift_add(high: Value, value: Value, by: Value) -> Value:
+    """`high`, as wide as `value`, plus `value` times `by`: small factors are no use of a DSP block.
+
+    A choice behind an adder shares its lookup tables; one before it, as an AND, would not.
+    """
+    low: list[Value] = []
+    for each in by:
+        high = Mux(each, high + value, high)[: len(value) + 1]
+        low.append(high[0])
+        high = high[1:]
+    return Cat(*low, high)

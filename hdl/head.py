@@ -30,7 +30,7 @@ class GumbelNoise(wiring.Component):
     """`numerics.gumbel_noise`: an entry's noise a cycle.
 
     Latency: 9 cycles from `start` until steps may come, `latency` cycles from a step to its noise. Cost: a
-    256 x 16 bit table, five 7-bit adders, a 32-bit adder.
+    256 x 16 bit table, six 7-bit adders, a 32-bit adder.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class GumbelNoise(wiring.Component):
         NOISE.
     """
 
-    latency = 3
+    latency = 4
 
     def __init__(self) -> None:
         super().__init__(
@@ -82,8 +82,17 @@ class GumbelNoise(wiring.Component):
             read.addr.eq(Cat(state[13:17], octave)),
         ]
         m.d.sync += place.eq(state[6:13])
+        # place * rise, three bits of the rise in a cycle, and start and the others in the next.
+        start, rise = read.data[: NOISE.bits], read.data[NOISE.bits :]
+        half = Signal(len(place) + 3, reset_less=True)
+        m.d.sync += half.eq(shift_add(C(0, len(place)), place, rise[:3]))
+        start, rise, place = (
+            delay(m, value, 1, name, data=True)[1]
+            for name, value in (("start", start), ("rise", rise[3:]), ("place", place))
+        )
+        product = Cat(half[:3], shift_add(half[3:], place, rise))
         noise = Signal(NOISE.bits, reset_less=True)
-        m.d.sync += noise.eq(read.data[: NOISE.bits] + (shift_add(place, read.data[NOISE.bits :]) >> 7))
+        m.d.sync += noise.eq(start + (product >> len(place)))
         m.d.comb += self.noise.eq(noise)
         return m
 
@@ -92,7 +101,7 @@ class Head(wiring.Component):
     """Keeps the first row with the largest value.
 
     Greedy compares the raw sums; sampling the rescaled logits (scale already divided by the temperature) plus
-    noise. Latency: 1 cycle behind the last row. Cost: `GumbelNoise` and a 33-bit comparator.
+    noise. Latency: 2 cycles behind the last row. Cost: `GumbelNoise` and a 25-bit comparator.
 
     Attributes
     ----------
@@ -153,24 +162,24 @@ class Head(wiring.Component):
                 delay(m, self.active & self.sum_valid, Rescaler.latency - GumbelNoise.latency, "step")[-1]
             ),
         ]
-        candidate = Signal(signed(VECTOR.bits + 1))
+        candidate = Signal(signed(VECTOR.bits + 1), reset_less=True)
         valid = Signal()
-        row = Signal(COUNT_BITS)
+        row = Signal(COUNT_BITS, reset_less=True)
         with m.If(self.sample):
             scaled_noise = Cat(C(0, VECTOR.fraction - NOISE.fraction), noise.noise)
-            m.d.comb += [
+            m.d.sync += [
                 candidate.eq(self.value + scaled_noise),
                 valid.eq(self.valid & self.active),
                 row.eq(self.row),
             ]
         with m.Else():
-            m.d.comb += [candidate.eq(self.sum), valid.eq(self.sum_valid & self.active), row.eq(self.sum_row)]
-        best = Signal(signed(VECTOR.bits + 1), reset_less=True)
-        none = Signal()
+            m.d.sync += [candidate.eq(self.sum), valid.eq(self.sum_valid & self.active), row.eq(self.sum_row)]
+        # The best one is kept inverted, which makes the comparison an addition; it begins below all others.
+        inverted = Signal.like(candidate)
         with m.If(self.start):
-            m.d.sync += none.eq(1)
-        with m.Elif(valid & (none | (candidate > best))):
-            m.d.sync += [best.eq(candidate), self.token.eq(row), none.eq(0)]
+            m.d.sync += inverted.eq((1 << VECTOR.bits) - 1)
+        with m.Elif(valid & ~(candidate + inverted)[-1]):
+            m.d.sync += [inverted.eq(~candidate), self.token.eq(row)]
         counted = self.active & self.valid & self.sample
         m.d.comb += self.saturations.eq(Mux(counted, self.clamped[0] + self.clamped[1], 0))
 

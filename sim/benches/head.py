@@ -180,6 +180,7 @@ async def _choose(
         cycles += 1
     logits = [(int(each.row), int(each.sum)) for each in raw.taken]
     expect("raw logits", logits, list(enumerate(vocabulary.sums.tolist())) if emit_raw and active else [])
+    await driver.cycle(sum_valid=0, valid=0)
     if active:
         expect("token", driver.registered("token"), vocabulary.token(sample))
     clamps = int(np.bitwise_count(vocabulary.clamped).sum()) if sample and active else 0
