@@ -66,5 +66,7 @@ class Mlgru(wiring.Component):
         product = Signal(signed(ACT.bits + GATE.bits + 1), reset_less=True)
         m.d.sync += product.eq(difference * Cat(f, C(0, 1)).as_signed())
         i = delay(m, self.i, 2, "i", data=True)[-1]
-        m.d.sync += self.h.eq(i + ((product + (1 << (GATE.fraction - 1))) >> GATE.fraction))
+        # The bit to round is added to itself: it carries into the sum where it is 1, on the same adder.
+        half = product[GATE.fraction - 1]
+        m.d.sync += self.h.eq((Cat(half, product[GATE.fraction :]) + Cat(half, i)) >> 1)
         return m
