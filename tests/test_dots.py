@@ -14,15 +14,6 @@ from tritforge.sim.benches.dot import BENCHES, WatchedDotUnit
 from tritforge.sim.benches.driver import simulate
 
 
-@pytest.mark.parametrize(
-    ("bench", "case"),
-    [(bench, case) for bench in BENCHES for case in bench.cases],
-    ids=lambda value: value if isinstance(value, str) else value.name,
-)
-def test_bench(bench: Any, case: str) -> None:
-    simulate(bench.make(), bench.cases[case])
-
-
 @pytest.mark.parametrize("kind", ["lutram", "tree"])
 def test_hundreds_of_products_one_behind_another(kind: str) -> None:
     (bench,) = [bench for bench in BENCHES if bench.name == f"dot_{kind}"]

@@ -137,6 +137,10 @@ _A_SCALE = {
     "epsilon_exponent": -20,
 }
 
+# Hundreds of operations of hundreds of cycles: but for some, they run on Verilog alone.
+_SCALE_CASES = serial_cases(lambda unit: range(unit.latency), _scale, _scale_corners, _draw_scale)
+_QUICK = ("with_random_gaps", "reset_in_the_middle")
+
 BENCHES = (
     Bench(
         "reciprocal",
@@ -149,7 +153,8 @@ BENCHES = (
     Bench(
         "inverse_root_scale",
         InverseRootScale,
-        serial_cases(lambda unit: range(unit.latency), _scale, _scale_corners, _draw_scale),
+        {name: _SCALE_CASES[name] for name in _QUICK},
         _picture(("energy", "peak"), ("mantissa", "exponent"), **_A_SCALE),
+        long={name: case for name, case in _SCALE_CASES.items() if name not in _QUICK},
     ),
 )
