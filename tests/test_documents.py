@@ -32,7 +32,8 @@ def test_every_mark_opens_or_ends_a_table(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     names = table_names(text)
     assert re.findall(r"<!-- table: (.*) -->", text) == names
-    assert text.count("<!-- end -->") == len(names)
+    # Other programs write tables under marks of their own.
+    assert text.count("<!-- end -->") == len(re.findall(r"<!-- (?!end )", text))
 
 
 def test_every_table_stands_in_a_document() -> None:
@@ -51,8 +52,8 @@ def test_a_table_is_whole_and_says_how_its_figures_were_obtained(name: str) -> N
 
 def test_text_around_a_table_stays_and_what_was_in_it_goes() -> None:
     before, after = "# A\n\nB\n\n", "\n\nC | D\n"
-    text = rewritten(f"{before}<!-- table: cells -->\nold\n<!-- end -->{after}", RESULTS)
-    assert text.startswith(before + "<!-- table: cells -->\n\n| design |")
+    text = rewritten(f"{before}<!-- table: sizes -->\nold\n<!-- end -->{after}", RESULTS)
+    assert text.startswith(before + "<!-- table: sizes -->\n\n| model |")
     assert text.endswith("\n\n<!-- end -->" + after)
     assert "old" not in text
     assert rewritten(text, RESULTS) == text
