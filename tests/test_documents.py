@@ -52,10 +52,10 @@ def test_a_table_is_whole_and_says_how_its_figures_were_obtained(name: str) -> N
 
 def test_text_around_a_table_stays_and_what_was_in_it_goes() -> None:
     before, after = "# A\n\nB\n\n", "\n\nC | D\n"
-    text = rewritten(f"{before}<!-- table: sizes -->\nold\n<!-- end -->{after}", RESULTS)
+    text = rewritten(f"{before}<!-- table: sizes -->\nstale\n<!-- end -->{after}", RESULTS)
     assert text.startswith(before + "<!-- table: sizes -->\n\n| model |")
     assert text.endswith("\n\n<!-- end -->" + after)
-    assert "old" not in text
+    assert "stale" not in text
     assert rewritten(text, RESULTS) == text
 
 
