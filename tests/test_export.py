@@ -116,7 +116,7 @@ def test_verilator_passes_and_finds_what_is_wrong(
         if name == "weights":
             lines.reverse()
         else:
-            lines[-1] = f"{int(lines[-1], 16) ^ 0x40:0{len(lines[-1])}x}"
+            lines = [f"{int(line, 16) ^ 0x40:0{len(line)}x}" for line in lines]
         (folder / f"{name}.hex").write_text("\n".join(lines) + "\n")
         found = shell(program, folder)
         (folder / f"{name}.hex").write_text(good)
