@@ -34,10 +34,20 @@ class Program:
         return [word for instruction in self.instructions for word in instruction.words()]
 
 
-def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Program:
+def compile_program(
+    model: ModelConfig, accelerator: AcceleratorConfig, *, shared_inputs: bool = False
+) -> Program:
     """The program that runs one token of a model.
 
     All layers share one body: addresses in it count from the layer's first beat.
+
+    Parameters
+    ----------
+    model, accelerator
+        What runs where.
+    shared_inputs
+        i, f and g of each layer have the same gain (`Image.shared_inputs`): f and g then take the int8 inputs
+        of i, and need their headers alone. The numbers are the same either way.
 
     Raises
     ------
@@ -56,14 +66,21 @@ def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Progr
         return Instruction(Opcode.ENERGY, address=base + at.offset, count=d, beats=at.beats, **flags)
 
     def linear(
-        parts: dict[str, Span], base: int, name: str, rows: int, columns: int, epilogue: Epilogue, **flags: bool
+        parts: dict[str, Span],
+        base: int,
+        name: str,
+        rows: int,
+        columns: int,
+        epilogue: Epilogue,
+        inputs_of: Instruction | None = None,
+        **flags: bool,
     ) -> list[Instruction]:
-        """A BitLinear: its inputs, its product."""
+        """A BitLinear: its inputs, or the scale alone if they are those of a product before; its product."""
         header, gain, matrix = (parts[f"{name}.{part}"] for part in ("header", "gain", "matrix"))
         layered = parts is layer
-        slot = next(slots)
-        return [
-            Instruction(
+        if inputs_of is None:
+            slot = next(slots)
+            first = Instruction(
                 Opcode.PROJECT,
                 address=base + header.offset,
                 count=columns,
@@ -71,7 +88,14 @@ def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Progr
                 layered=layered,
                 slot=slot,
                 **flags,
-            ),
+            )
+        else:
+            slot = inputs_of.slot
+            first = Instruction(
+                Opcode.SCALE, address=base + header.offset, beats=header.beats, layered=layered
+            )
+        return [
+            first,
             Instruction(
                 Opcode.MATMUL,
                 address=base + matrix.offset,
@@ -93,13 +117,15 @@ def compile_program(model: ModelConfig, accelerator: AcceleratorConfig) -> Progr
     # One text's embedding is taken as it comes, and its weights are there before its token; several texts'
     # come one after another.
     begin = [embed, project_i] if several else [project_i, embed]
+    # Both f and g or neither: an even number of projections a layer keeps the slots apart.
+    inputs = multiply_i if shared_inputs else None
     body = [
         *begin,
         multiply_i,
         energy(layer["attn_norm"], base, layered=True),
         Instruction(Opcode.BOUND, address=base + bound.offset, count=d, beats=bound.beats, layered=True),
-        *linear(layer, base, "f", d, d, Epilogue.GATE, scale=True),
-        *linear(layer, base, "g", d, d, Epilogue.MLGRU, scale=True),
+        *linear(layer, base, "f", d, d, Epilogue.GATE, inputs, scale=True),
+        *linear(layer, base, "g", d, d, Epilogue.MLGRU, inputs, scale=True),
         *linear(layer, base, "o", d, d, Epilogue.RESIDUAL, running=True),
         energy(layer["g_norm"], base, layered=True, product=True, against_g=True),
         *linear(layer, base, "gate_up", 2 * wide, d, Epilogue.GLU, running=True),

@@ -646,6 +646,17 @@ class Image:
         parts = self._parts("head", self.map.head_base, self.map.head, _head_shapes(self.config))
         return Head(parts["norm"], parts["head"])
 
+    @property
+    def shared_inputs(self) -> bool:
+        """Whether i, f and g of each layer have equal gains, so that their int8 inputs are the same."""
+        for layer in range(self.config.num_hidden_layers):
+            start = self.map.layer_span(layer).offset
+            spans = (self.map.layer[f"{name}.gain"] for name in "ifg")
+            i, f, g = (self.memory[start + span.offset : start + span.end] for span in spans)
+            if not (np.array_equal(i, f) and np.array_equal(i, g)):
+                return False
+        return True
+
     def _parts(self, section: str, base: int, spans: Mapping[str, Span], shapes: _Shapes) -> dict[str, Any]:
         exponents = iter(self._exponents[section])
 

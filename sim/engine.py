@@ -156,7 +156,7 @@ class RtlEngine:
         self.config = image.config
         self.accelerator = config
         self._image = image
-        program = compile_program(image.config, config)
+        program = compile_program(image.config, config, shared_inputs=image.shared_inputs)
         if image.layout != config.layout:
             raise TritforgeError(
                 f"the image is laid out for {image.layout.lanes} lanes and row blocks of"
@@ -379,7 +379,8 @@ class RtlEngine:
 
     def take_events(self) -> NDArray[Any]:
         """What was recorded since the last call, (n,) of `EVENT` in order; lanes are numbered as `PROBES`, one
-        stream's after the other."""
+        stream's after the other.
+        """
         events = np.zeros(int(self._library.tritforge_event_count(self._handle)), EVENT)
         self._library.tritforge_take_events(self._handle, events.ctypes.data)
         return events

@@ -105,7 +105,7 @@ def export_accelerator(
     """
     report = progress or (lambda done, total: None)
     earlier = _earlier(folder)
-    program = compile_program(image.config, config).words()
+    program = compile_program(image.config, config, shared_inputs=image.shared_inputs).words()
     top = top_name(config)
     report(0, _STEPS)
     texts = golden_texts(image, config.streams)

@@ -1,5 +1,6 @@
 """Whole models on the simulated accelerator, bit for bit equal to the golden model."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from tritforge.hdl.compiler import compile_program
 from tritforge.hdl.config import AcceleratorConfig
+from tritforge.hdl.isa import Opcode
 from tritforge.models import zoo
-from tritforge.models.checkpoint import Checkpoint
+from tritforge.models.checkpoint import Checkpoint, tensor_shapes
 from tritforge.models.errors import TritforgeError
 from tritforge.models.image import Image, in_memory_image
 from tritforge.models.quantise import quantise
@@ -187,7 +191,6 @@ def test_saturations_are_counted_alike(make_model: Callable[..., Path]) -> None:
 
         @staticmethod
         def block(layer: int) -> Any:
-            from dataclasses import replace
 
             original = weights.block(layer)
             return replace(
@@ -275,3 +278,26 @@ def test_the_rtl_engine_does_not_import_the_golden_model() -> None:
     program = "import sys, tritforge.sim.engine; print('tritforge.models.golden' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+
+def test_equal_norm_weights_of_i_f_and_g_save_two_projections_and_change_nothing(
+    model_a: Path, tmp_path: Path
+) -> None:
+    checkpoint = Checkpoint(model_a)
+    tensors = {name: checkpoint.tensor(name) for name in tensor_shapes(checkpoint.config)}
+    for layer in range(checkpoint.config.num_hidden_layers):
+        for name in "fg":
+            prefix = f"model.layers.{layer}.attn."
+            tensors[f"{prefix}{name}_proj.norm.weight"] = tensors[f"{prefix}i_proj.norm.weight"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(checkpoint.config.to_dict()))
+    shared, apart = packed(tmp_path), packed(model_a)
+    assert shared.shared_inputs
+    assert not apart.shared_inputs
+    programs = [
+        compile_program(image.config, UP5K, shared_inputs=image.shared_inputs) for image in (apart, shared)
+    ]
+    projections = [[each.opcode for each in program.instructions].count(Opcode.PROJECT) for program in programs]
+    assert projections == [7, 5]
+    assert compare(shared, UP5K, text(3, 30, 256)).equal
