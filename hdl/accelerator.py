@@ -60,9 +60,12 @@ CAUSES = (
     "head",
     "other",
 )
-"""What a cycle of a token went for: matrix beats that were taken; or why none was: the memory had none, or gave
-vector weights; the next product's inputs wait for their maximum, are being quantised, its tables are filled;
-its sums wait for their scale, or for vector weights that their consumer needs; the embedding; the head; else."""
+"""What a cycle of a token went for: a matrix beat that was taken, or why none was.
+
+The memory had none, or gave vector weights; the next product's inputs wait for their maximum, are being
+quantised, its tables are filled; its sums wait for their scale, or for vector weights that their consumer
+needs; the embedding; the head; else.
+"""
 
 STATUS = StructLayout(
     {
@@ -188,7 +191,10 @@ class Accelerator(wiring.Component):
         connect(m, flipped(self.tokens), conductor.tokens)
         connect(m, flipped(self.results), conductor.results)
         m.d.comb += [
-            *(getattr(conductor, name).eq(settings[name]) for name in ("stops", "stops_enabled", "halt", "chain")),
+            *(
+                getattr(conductor, name).eq(settings[name])
+                for name in ("stops", "stops_enabled", "halt", "chain")
+            ),
             conductor.set_position.eq(self.set_position),
             conductor.position_stream.eq(self.state_stream),
             conductor.new_position.eq(self.new_position),
@@ -400,9 +406,8 @@ class Accelerator(wiring.Component):
         mode = matmul.sums_tag.mode
         feeds = (mode == Mode.MLGRU) | (mode == Mode.GLU) | (mode == Mode.RESIDUAL)
         same = datapaths[0].current_slot == matmul.fill_slot
-        every = {
-            name: Cat(getattr(datapath, name) for datapath in datapaths).all() for name in ("certain", "complete")
-        }
+        certain = Cat(datapath.certain for datapath in datapaths).all()
+        complete = Cat(datapath.complete for datapath in datapaths).all()
         void = Cat(datapath.void for datapath in datapaths).any()
         block_there = Cat(datapath.blocks > matmul.fill_block for datapath in datapaths).all()
         m.d.comb += [
@@ -415,13 +420,13 @@ class Accelerator(wiring.Component):
             matmul.tag.state_base.eq(sequencer.state_base),
             matmul.tag.layer.eq(sequencer.layer),
             # The other slot is complete: its projection was the one before.
-            matmul.fill_certain.eq(~same | every["certain"]),
+            matmul.fill_certain.eq(~same | certain),
             matmul.fill_void.eq(same & void),
             # Only the first block is filled while its inputs are not certain.
             matmul.fill_ready.eq(
                 ~same
-                | every["complete"]
-                | (~void & block_there & (every["certain"] | (matmul.fill_block == 0)))
+                | complete
+                | (~void & block_there & (certain | (matmul.fill_block == 0)))
             ),
             matmul.words.eq(Cat(datapath.word for datapath in datapaths)),
             # Whoever takes the elements that a row makes must be there, with a weight for each.
@@ -481,7 +486,8 @@ class Accelerator(wiring.Component):
             m.d.comb += cause.eq(CAUSES.index("head"))
         with m.If(~conductor.idle):
             m.d.sync += self.cycles.eq(self.cycles + 1)
-        m.d.sync += self.saturations.eq(self.saturations + sum(datapath.saturations for datapath in datapaths))
+        saturated = sum(datapath.saturations for datapath in datapaths)
+        m.d.sync += self.saturations.eq(self.saturations + saturated)
         m.d.comb += [
             status.running.eq(~conductor.idle),
             status.opcode.eq(sequencer.instruction.opcode),

@@ -214,9 +214,10 @@ class Epilogue(wiring.Component):
         with m.If(activation.out_valid & ~activated[0]):
             m.d.sync += gate.eq(activation.silu)
         product = Signal(signed(VECTOR.bits), reset_less=True)
+        factor = Mux(in_gru, activation.silu, gate)
         m.d.comb += self.product.eq(product)
         m.d.sync += [
-            product.eq((Mux(in_gru, activation.silu, gate) * late_read.data) >> (2 * ACT.fraction - VECTOR.fraction)),
+            product.eq((factor * late_read.data) >> (2 * ACT.fraction - VECTOR.fraction)),
             self.product_write.eq(activation.out_valid & (in_gru | (in_glu & activated[0]))),
         ]
         m.d.comb += self.product_row.eq(count(self.product_write, "product_counted"))

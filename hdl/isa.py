@@ -117,7 +117,7 @@ class Instruction:
     slot
         Half of the activation memory that PROJECT writes and MATMUL reads.
     embedded
-        PROJECT that runs with x's elements, but in layer 0 finds them in the memory: the embedding came before.
+        PROJECT runs with x's elements, but in layer 0 finds them in the memory: the embedding came before.
     """
 
     opcode: Opcode

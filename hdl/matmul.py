@@ -289,5 +289,6 @@ class MatMul(wiring.Component):
                 write.data.eq(total),
                 self.sums[k].eq(total),
             ]
-            m.d.sync += total.eq((Cat(C(1, 1), before).as_signed() + Cat(dot.carry, dot.total).as_signed()) >> 1)
+            now = Cat(dot.carry, dot.total).as_signed()
+            m.d.sync += total.eq((Cat(C(1, 1), before).as_signed() + now) >> 1)
         return m

@@ -129,7 +129,11 @@ class VectorControl(wiring.Component):
                 with m.If(self.header_taken):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                m.d.sync += [element.eq(0), self.bound_row.eq(0), flush.eq(Measure.latency + Mux(run, self._lag, 0))]
+                m.d.sync += [
+                    element.eq(0),
+                    self.bound_row.eq(0),
+                    flush.eq(Measure.latency + Mux(run, self._lag, 0)),
+                ]
                 m.next = "PASS"
                 with m.If(opcode == Opcode.SCALE):
                     m.next = "END"

@@ -304,9 +304,13 @@ class RtlEngine:
         """
         streams = self.accelerator.streams
         if not 1 <= len(prompts) <= streams:
-            raise TritforgeError(f"the accelerator has {streams} streams, not one for each of {len(prompts)} texts")
+            raise TritforgeError(
+                f"the accelerator has {streams} streams, not one for each of {len(prompts)} texts"
+            )
         if len(max_new) != len(prompts) or not all(1 <= count <= 0xFFFF for count in max_new):
-            raise TritforgeError(f"each text needs its number of new tokens, 1 to 65,535, not {list(max_new)}")
+            raise TritforgeError(
+                f"each text needs its number of new tokens, 1 to 65,535, not {list(max_new)}"
+            )
         texts = [whole_prompt(None, prompt, self.config.vocab_size) for prompt in prompts]
         self.reset()
         self.timing = Timing(prompt_tokens=sum(map(len, texts)))
@@ -332,7 +336,9 @@ class RtlEngine:
         self.timing.generate_seconds = perf_counter() - start
         return [(tokens, self._state_of(stream, tokens[-1])) for stream, tokens in enumerate(chosen)]
 
-    def _sampling(self, temperature: float | None, seeds: Sequence[int], stop: frozenset[int]) -> dict[str, Any]:
+    def _sampling(
+        self, temperature: float | None, seeds: Sequence[int], stop: frozenset[int]
+    ) -> dict[str, Any]:
         """Settings of a generation."""
         if len(stop) > STOPS:
             raise TritforgeError(
@@ -378,8 +384,9 @@ class RtlEngine:
         self._library.tritforge_waveform(self._handle, None if path is None else os.fsencode(path))
 
     def take_events(self) -> NDArray[Any]:
-        """What was recorded since the last call, (n,) of `EVENT` in order; lanes are numbered as `PROBES`, one
-        stream's after the other.
+        """What was recorded since the last call, (n,) of `EVENT` in order.
+
+        Lanes are numbered as `PROBES`, one stream's after the other's.
         """
         events = np.zeros(int(self._library.tritforge_event_count(self._handle)), EVENT)
         self._library.tritforge_take_events(self._handle, events.ctypes.data)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,6 @@ def test_equal_norm_weights_of_i_f_and_g_save_two_projections_and_change_nothing
     programs = [
         compile_program(image.config, UP5K, shared_inputs=image.shared_inputs) for image in (apart, shared)
     ]
-    projections = [[each.opcode for each in program.instructions].count(Opcode.PROJECT) for program in programs]
-    assert projections == [7, 5]
+    opcodes = [[each.opcode for each in program.instructions] for program in programs]
+    assert [each.count(Opcode.PROJECT) for each in opcodes] == [7, 5]
     assert compare(shared, UP5K, text(3, 30, 256)).equal

@@ -37,7 +37,8 @@ class SpramCore(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.accelerator = core = Accelerator(self._config)
-        m.submodules.memory = store = SpramMemory(1 + self._config.layout.beats(2 * self._config.vector_depth))
+        most = 1 + self._config.layout.beats(2 * self._config.vector_depth)
+        m.submodules.memory = store = SpramMemory(most)
         connect(m, core.request, store.request)
         connect(m, store.beats, core.beats)
         connect(m, core.vector_request, store.vector_request)
