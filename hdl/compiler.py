@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 from ..models.config import ModelConfig
 from ..models.errors import TritforgeError
@@ -61,7 +62,7 @@ def compile_program(
 
     slots = cycle((0, 1))
 
-    def energy(at: Span, base: int, **flags: bool) -> Instruction:
+    def energy(at: Span, base: int, **flags: Any) -> Instruction:
         """Energy of a vector times the norm weights before a BitLinear."""
         return Instruction(Opcode.ENERGY, address=base + at.offset, count=d, beats=at.beats, **flags)
 
@@ -73,7 +74,7 @@ def compile_program(
         columns: int,
         epilogue: Epilogue,
         inputs_of: Instruction | None = None,
-        **flags: bool,
+        **flags: Any,
     ) -> list[Instruction]:
         """A BitLinear: its inputs, or the scale alone if they are those of a product before; its product."""
         header, gain, matrix = (parts[f"{name}.{part}"] for part in ("header", "gain", "matrix"))

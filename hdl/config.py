@@ -102,7 +102,7 @@ class AcceleratorConfig:
 
     @property
     def lag(self) -> int:
-        """Cycles by which the last stream's rows lag behind the first's, for states to go from one to the next."""
+        """Cycles by which the last stream's rows lag behind the first's: states go from one to the next."""
         return Mlgru.latency * (self.streams - 1)
 
     @property

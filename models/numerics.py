@@ -250,7 +250,8 @@ def running_peak(products: Ints, levels: Ints) -> Ints:
     sizes = np.abs(products)
 
     def rise(peak: Ints, level: int) -> Ints:
-        return np.maximum(peak >> LEVEL_SHIFT, np.max(np.where(levels == level, sizes, 0), axis=-1))
+        largest: Ints = np.max(np.where(levels == level, sizes, 0), axis=-1)
+        return np.maximum(peak >> LEVEL_SHIFT, largest)
 
     return _by_level(levels, rise)
 
@@ -259,7 +260,8 @@ def running_squares(normal: Ints, levels: Ints) -> Ints:
     """Sum of squares at the highest level; loses 8 bits whenever the level rises."""
 
     def rise(energy: Ints, level: int) -> Ints:
-        return (energy >> 2 * LEVEL_SHIFT) + np.sum(np.where(levels == level, normal * normal, 0), axis=-1)
+        added: Ints = np.sum(np.where(levels == level, normal * normal, 0), axis=-1)
+        return (energy >> 2 * LEVEL_SHIFT) + added
 
     return _by_level(levels, rise)
 
