@@ -29,7 +29,7 @@ def _mix(state: Value) -> Value:
 class GumbelNoise(wiring.Component):
     """`numerics.gumbel_noise`: an entry's noise a cycle.
 
-    Latency: 9 cycles from `start` until steps may come, `latency` cycles from a step to its noise. Cost: a
+    Latency: 10 cycles from `start` until steps may come, `latency` cycles from a step to its noise. Cost: a
     256 x 16 bit table, six 7-bit adders, a 32-bit adder.
 
     Attributes
@@ -65,14 +65,18 @@ class GumbelNoise(wiring.Component):
         )
         read = rom.read_port()
         state = Signal(32, reset_less=True)
-        rounds = Signal(range(MIX_ROUNDS + 1))
+        # The first state comes in behind the adder, which then has 0 to mix, and shares its lookup tables.
+        first = Signal(32)
+        rounds = Signal(range(MIX_ROUNDS + 2))
+        m.d.sync += first.eq(0)
         with m.If(self.start):
             m.d.sync += [
-                state.eq(self.seed ^ Cat(self.position[16:], self.position[:16])),
-                rounds.eq(MIX_ROUNDS),
+                first.eq(self.seed ^ Cat(self.position[16:], self.position[:16]) ^ MIX_STEP),
+                state.eq(0),
+                rounds.eq(MIX_ROUNDS + 1),
             ]
         with m.Elif((rounds != 0) | self.step):
-            m.d.sync += state.eq(_mix(state))
+            m.d.sync += state.eq(_mix(state) ^ first)
             with m.If(rounds != 0):
                 m.d.sync += rounds.eq(rounds - 1)
         octave = Signal(4)

@@ -15,7 +15,7 @@ _ROUNDED_BITS = 9
 class Quantiser(wiring.Component):
     """`numerics.quantise`: product * factor / 2**shift to nearest, ties away from zero, in -128 .. 127.
 
-    Latency: 2 cycles. Cost: a 16 x 16 bit multiplier and a 23-bit shifter.
+    Latency: `latency` cycles. Cost: a 16 x 16 bit multiplier and a 23-bit shifter.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Quantiser(wiring.Component):
         INT8.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self) -> None:
         super().__init__(
@@ -54,16 +54,19 @@ class Quantiser(wiring.Component):
         large: Value = C(0, 1)
         more = Cat(self.shift[:3], self.shift[4])
         for k in reversed(range(4)):
-            kept = _ROUNDED_BITS + (1 << k) - 1
-            large = large | Mux(more[k], rest[kept + (1 << k) :], rest[kept:]).any()
-            rest = Mux(more[k], rest[1 << k :], rest)[:kept]
+            width = _ROUNDED_BITS + (1 << k) - 1
+            large = large | Mux(more[k], rest[width + (1 << k) :], rest[width:]).any()
+            rest = Mux(more[k], rest[1 << k :], rest)[:width]
+        kept = Signal(_ROUNDED_BITS, reset_less=True)
+        beyond, below = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [kept.eq(rest), beyond.eq(large), below.eq(negative)]
         magnitude = Signal(_ROUNDED_BITS)
         limit = Signal(INT8.bits)
         clipped = Signal(INT8.bits)
         m.d.comb += [
-            magnitude.eq((rest + 1) >> 1),
-            limit.eq(INT8.high + negative),
-            clipped.eq(Mux(large | (magnitude > limit), limit, magnitude)),
+            magnitude.eq((kept + 1) >> 1),
+            limit.eq(INT8.high + below),
+            clipped.eq(Mux(beyond | (magnitude > limit), limit, magnitude)),
         ]
-        m.d.sync += self.q.eq(Mux(negative, -clipped, clipped))
+        m.d.sync += self.q.eq(Mux(below, -clipped, clipped))
         return m

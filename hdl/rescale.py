@@ -37,7 +37,7 @@ class Rescaler(wiring.Component):
         Two bits: the sum, and the output, did not fit.
     """
 
-    latency = 5
+    latency = 6
 
     def __init__(self) -> None:
         super().__init__(
@@ -83,8 +83,8 @@ class Rescaler(wiring.Component):
             ),
             fine.eq(coarse >> self.shift[:_FINE]),
         ]
-        rounded = Signal(signed(len(fine)))
-        m.d.comb += rounded.eq((fine + 1) >> 1)
+        rounded = Signal(signed(len(fine)), reset_less=True)
+        m.d.sync += rounded.eq((fine + 1) >> 1)
         sign = rounded[-1]
         too_large = Signal()
         m.d.comb += too_large.eq(
@@ -95,8 +95,10 @@ class Rescaler(wiring.Component):
             )
         )
         # The end of the format: ACT's sign goes on where VECTOR has bits.
-        limit = Cat((~sign).replicate(ACT.bits - 1), (sign ^ self.wide).replicate(VECTOR.bits - ACT.bits), sign)
-        late = delay(m, too_wide, 3, "too_wide", data=True)[-1]
+        limit = Cat(
+            (~sign).replicate(ACT.bits - 1), (sign ^ self.wide).replicate(VECTOR.bits - ACT.bits), sign
+        )
+        late = delay(m, too_wide, 4, "too_wide", data=True)[-1]
         m.d.sync += [
             self.value.eq(Mux(too_large, limit, rounded[: VECTOR.bits])),
             self.clamped.eq(Cat(late, too_large)),

@@ -57,15 +57,15 @@ MISTAKES = [
     Mistake(
         "ties of the quantiser go up instead of away from zero",
         "hdl.quantiser",
-        "magnitude.eq((rest + 1) >> 1)",
-        "magnitude.eq((rest + ~negative) >> 1)",
+        "magnitude.eq((kept + 1) >> 1)",
+        "magnitude.eq((kept + ~below) >> 1)",
         "quantiser",
         "corner_values",
     ),
     Mistake(
         "the quantiser clamps at -127",
         "hdl.quantiser",
-        "limit.eq(INT8.high + negative)",
+        "limit.eq(INT8.high + below)",
         "limit.eq(INT8.high)",
         "quantiser",
         "corner_values",

@@ -32,7 +32,7 @@ async def _noise(
 ) -> None:
     latency = GumbelNoise.latency
     await driver.cycle(start=1, step=0, seed=place[0], position=place[1])
-    for _ in range(_SETTLING):
+    for _ in range(_SETTLING + 1):
         await driver.cycle(start=0, **driver.noise(random, "seed", "position"))
     steps: list[int] = []
     seen: list[int] = []
