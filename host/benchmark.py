@@ -16,8 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hdl.config import AcceleratorConfig
-from ..hdl.datapath import Datapath
-from ..hdl.matmul import MatMul
 from ..models import zoo
 from ..models.config import PRESETS
 from ..models.corpus import Corpus, load_shakespeare, load_text, split
@@ -29,17 +27,12 @@ from ..models.loading import Model, load
 from ..models.quantise import trit_count
 from ..models.software import FloatEngine, GoldenEngine
 from ..models.synthesis import synthesise
-from ..sim.engine import RtlEngine, accelerator_verilog
+from ..sim.engine import RtlEngine
 from ..sim.profile import profile
-from ..sim.synthesis import synthesise_counts
-from ..sim.verilog import to_verilog
 from .console import note, progress
 from .session import open_accelerator
 
-__all__ = ["ICE40_PRESETS", "SHAPES", "cells", "hardware", "held_out_tokens", "measure", "shape"]
-
-ICE40_PRESETS = ("up5k",)
-"""Presets whose cells are counted."""
+__all__ = ["SHAPES", "hardware", "held_out_tokens", "measure", "shape"]
 
 SHAPES = ("370m",)
 """Published shapes of which two layers are simulated."""
@@ -77,8 +70,6 @@ def measure(names: Sequence[str], corpora: Mapping[str, Path], generated: int) -
     for name in SHAPES:
         note(f"two layers of {name}:")
         shapes[name] = shape(name)
-    note("cells (yosys takes minutes, once):")
-    counted = {design: counts for preset in ICE40_PRESETS for design, counts in cells(preset).items()}
     circumstances["machine"]["load_average"] = [load_before, os.getloadavg()[0]]
     return {
         **circumstances,
@@ -88,7 +79,6 @@ def measure(names: Sequence[str], corpora: Mapping[str, Path], generated: int) -
             name: size_report(config, AcceleratorConfig.smallest_fit(config).layout)
             for name, config in PRESETS.items()
         },
-        "cells": counted,
     }
 
 
@@ -149,19 +139,6 @@ def held_out_tokens(model: Model, file: Path | None) -> NDArray[np.int64] | None
         )
     tokens, _, _ = model.encode_corpus(split(corpus.text)[1])
     return np.array(tokens)
-
-
-def cells(preset: str) -> dict[str, dict[str, int]]:
-    """Count a preset's cells on iCE40, and those of its matrix unit: design -> kind -> number."""
-    config = AcceleratorConfig.load(preset)
-    designs = {
-        preset: accelerator_verilog(config),
-        f"{preset}, matrix unit alone": to_verilog(MatMul(config, 1, Datapath.behind), "accelerator"),
-    }
-    return {
-        name: asdict(synthesise_counts(verilog, "accelerator", options=("-no-rw-check",)))
-        for name, verilog in designs.items()
-    }
 
 
 def _circumstances(names: Sequence[str], corpora: Mapping[str, Path], generated: int) -> dict[str, Any]:

@@ -24,7 +24,17 @@ from .benchmark import SHAPES, hardware, shape
 from .circumstances import circumstances
 from .console import note, progress
 
-__all__ = ["PARTS", "STREAMS", "clock", "core_units", "cycles", "measure_core", "speed", "streams"]
+__all__ = [
+    "PARTS",
+    "STREAMS",
+    "clock",
+    "core_units",
+    "cycles",
+    "measure_core",
+    "speed",
+    "stream_cells",
+    "streams",
+]
 
 PRESET = "up5k"
 """The accelerator that is measured, but for models that it can't hold."""
@@ -45,7 +55,7 @@ def cycles() -> dict[str, Any]:
 
 
 def streams() -> dict[str, Any]:
-    """Cycles a token by the number of streams that share every weight beat, and cells of one and two streams.
+    """Cycles a token by the number of streams that share every weight beat.
 
     Reading a prompt, the streams are successive positions of one text; generating, each has its own text.
     """
@@ -63,16 +73,14 @@ def streams() -> dict[str, Any]:
             "prompt_cycles_per_token": reading,
             "batch_cycles_per_token": rtl.cycles_per_token,
         }
+    return {"model": _MODEL, "accelerator": PRESET, "by_streams": found}
+
+
+def stream_cells() -> dict[str, Any]:
+    """Cells of the accelerator with one stream, and what a second one adds."""
     counted = [replace(AcceleratorConfig.load(PRESET), streams=count) for count in (1, 2)]
     one, two = (count_cells(Accelerator(config), _FAMILY) for config in counted)
-    return {
-        "model": _MODEL,
-        "accelerator": PRESET,
-        "family": _FAMILY,
-        "by_streams": found,
-        "cells": one,
-        "cells_of_a_second": {kind: two[kind] - one[kind] for kind in one},
-    }
+    return {"one": one, "second": {kind: two[kind] - one[kind] for kind in one}}
 
 
 def core_units() -> dict[str, Any]:
@@ -104,6 +112,7 @@ PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "cycles": cycles,
     "streams": streams,
     "units": core_units,
+    "stream-cells": stream_cells,
     "clock": clock,
     "speed": speed,
 }

@@ -44,10 +44,10 @@ def _streams(part: Measured) -> Table:
 
 def _stream_cells(part: Measured) -> Table:
     found = part["found"]
-    kinds = [kind for kind in KINDS if found["cells"][kind]]
+    kinds = [kind for kind in KINDS if found["one"][kind]]
     rows = [
-        (name, *(f"{found[cells][kind]:,}" for kind in kinds))
-        for name, cells in (("one stream", "cells"), ("a second one adds", "cells_of_a_second"))
+        (name, *(f"{found[streams][kind]:,}" for kind in kinds))
+        for name, streams in (("one stream", "one"), ("a second one adds", "second"))
     ]
     caption = "Counted by yosys after synthesis for iCE40, not placed or routed."
     return Table(caption, ("accelerator with", *(KINDS[kind] for kind in kinds)), rows)
@@ -130,7 +130,7 @@ def _dot(part: Measured) -> Table:
 TABLES: Mapping[str, tuple[str, Callable[[Measured], Table]]] = {
     "causes": ("cycles", _causes),
     "streams": ("streams", _streams),
-    "stream cells": ("streams", _stream_cells),
+    "stream cells": ("stream-cells", _stream_cells),
     "units": ("units", _units),
     "dot": ("units", _dot),
     "clock": ("clock", _clock),

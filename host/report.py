@@ -53,8 +53,6 @@ class Table:
 
 
 _NONE = "–"
-_UP5K_HAS = {"lut4": 5280, "carry": 5280, "ff": 5280, "bram": 30, "spram": 4, "dsp": 8}
-"""Lattice FPGA-DS-02008, table 1.1: a logic cell has one LUT4, one carry and one flip-flop."""
 
 
 def _summary(results: Results) -> Table:
@@ -230,18 +228,6 @@ def _tenfold(results: Results) -> Table:
     return Table(caption, head, rows)
 
 
-def _cells(results: Results) -> Table:
-    rows = []
-    for name, counts in results["cells"].items():
-        rows.append((name, *(f"{count:,}" for count in counts.values())))
-    rows.append(("a UP5K has", *(f"{_UP5K_HAS[kind]:,}" for kind in results["cells"]["up5k"])))
-    caption = (
-        "Estimated: cells after synthesis by yosys (`synth_ice40 -device u -dsp -no-rw-check`), not placed."
-        " What a UP5K has: published, Lattice FPGA-DS-02008."
-    )
-    return Table(caption, ("design", "LUT4", "carry", "flip-flops", "block RAM", "SPRAM", "DSP"), rows)
-
-
 def _run(results: Results) -> Table:
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     machine = results["machine"]
@@ -268,7 +254,6 @@ TABLES: Mapping[str, Callable[[Results], Table]] = {
     "speed": _speed,
     "sizes": _sizes,
     "tenfold": _tenfold,
-    "cells": _cells,
 }
 """By the name that a document's mark gives."""
 

@@ -218,6 +218,6 @@ def _dot(diagram: Diagram) -> str:
     for group, name in diagram.groups.items():
         inside = " ".join(f'"{path}"' for path in diagram.boxes if path.startswith(f"{group}/"))
         lines.append(f'subgraph "cluster_{group}" {{ label="{name}" {inside} }}')
-    for (source, target), bits in diagram.edges.items():
+    for (source, target), bits in sorted(diagram.edges.items()):
         lines.append(f'"{source}" -> "{target}" [penwidth={0.6 + min(bits, 64) / 24:.2f}]')
     return "\n".join([*lines, "}"])

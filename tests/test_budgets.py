@@ -6,17 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cell_budgets import KINDS, cell_figures
 from tritforge.hdl.config import AcceleratorConfig
-from tritforge.host.benchmark import ICE40_PRESETS, SHAPES, cells, hardware, shape
+from tritforge.host.benchmark import SHAPES, hardware, shape
 from tritforge.models.errors import TritforgeError
 from tritforge.models.loading import load
 from tritforge.sim.tools import compiler
+from tritforge.sim.units import unit_costs
 
 ROOT = Path(__file__).parent.parent
 BUDGETS: dict[str, Any] = tomllib.loads((ROOT / "tests" / "budgets.toml").read_text())
 RESULTS: dict[str, Any] = json.loads((ROOT / "docs" / "results.json").read_text())
+CORE: dict[str, Any] = json.loads((ROOT / "docs" / "core.json").read_text())
 MARGIN = 0.02
 ADVICE = "if it is worth it, raise tests/budgets.toml; `make results` measures the documents' figures again"
+CELL_ADVICE = "if it is worth it, run `python tests/cell_budgets.py` and `make bench-core`"
 
 
 @pytest.fixture
@@ -56,19 +60,39 @@ def test_a_layer_of_a_published_shape_keeps_the_matrix_unit_fed(name: str) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ICE40_PRESETS)
-def test_a_design_takes_no_more_cells(preset: str) -> None:
-    for design, found in cells(preset).items():
-        budget, documented = BUDGETS["cells"][design], RESULTS["cells"][design]
-        for kind, number in found.items():
-            # A kind without a ceiling is not to be used.
-            sentence = f"{design} takes {found}: {ADVICE}"
-            assert number <= budget.get(kind, 0) * (1 + MARGIN), sentence
-            assert number == pytest.approx(documented.get(kind, 0), rel=MARGIN), sentence
+def test_no_unit_takes_more_cells() -> None:
+    found = cell_figures()
+    assert set(found) == set(BUDGETS["units"]), "run `python tests/cell_budgets.py`"
+    for unit, cells in found.items():
+        # A kind without a ceiling is not to be used.
+        for kind, number in cells.items():
+            ceiling = BUDGETS["units"][unit].get(kind, 0)
+            assert number <= ceiling * (1 + MARGIN), f"{kind} of {unit}: {cells}; {CELL_ADVICE}"
+
+
+@pytest.mark.slow
+def test_the_documented_cells_are_those_of_today() -> None:
+    documented = CORE["units"]["found"]
+    found = unit_costs(AcceleratorConfig.load(documented["accel"]), documented["family"])
+    units = {unit["name"]: unit for unit in found["units"]}
+    assert [unit["name"] for unit in documented["units"]] == list(units), CELL_ADVICE
+    pairs = [(unit, units[unit["name"]]) for unit in documented["units"]]
+    for before, now in [*pairs, (documented["whole"], found["whole"]), (documented["dot"], found["dot"])]:
+        for kind in KINDS:
+            sentence = f"{kind} of {now['name']}: {CELL_ADVICE}"
+            assert now[kind] == pytest.approx(before[kind], rel=MARGIN), sentence
+
+
+def test_the_dot_product_keeps_its_goals() -> None:
+    dot = CORE["units"]["found"]["dot"]
+    assert dot["lut4_per_lane"] <= 9
+    assert dot["bram"] <= 14
 
 
 def test_every_documented_model_and_design_has_a_budget() -> None:
     for figure in ("cycles_per_token", "image_bytes"):
         assert set(BUDGETS[figure]) == set(RESULTS["models"])
     assert set(BUDGETS["not_fed"]) == {"tiny", "bard", *RESULTS["shapes"]}
-    assert set(BUDGETS["cells"]) == set(RESULTS["cells"])
+    units = CORE["units"]["found"]["units"]
+    others = {"Accelerator", "DotUnit", "second stream"}
+    assert set(BUDGETS["units"]) == {unit["name"] for unit in units} | others

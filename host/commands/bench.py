@@ -44,8 +44,8 @@ def command(models: tuple[str, ...], corpora: dict[str, Path], out: Path | None,
     """Measure the documents' figures again.
 
     For MODELS, without any all of the zoo: quality, golden against float, cycles, lane use, speed of the
-    engines. For the published shapes: sizes, and of the smallest the cycles of two layers. For the UP5K:
-    cells. Every table says how its figures were obtained. Speeds depend on the machine, all else does not.
+    engines. For the published shapes: sizes, and of the smallest the cycles of two layers. Every table says
+    how its figures were obtained. Speeds depend on the machine, all else does not.
     """
     from ...models import zoo
     from ...models.errors import TritforgeError

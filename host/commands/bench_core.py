@@ -28,10 +28,10 @@ __all__ = ["command"]
 def command(only: tuple[str, ...], out: Path | None) -> None:
     """Measure the core: the figures of the documents' page on it.
 
-    Parts: cycles (a token's cycles and what they went for), streams (several texts, or positions of one text,
-    that share every weight beat), units (cells of each unit), clock (the core routed on a UP5K), speed (of
-    the simulation). Synthesis takes minutes, routing an hour; both are kept. The file is written part by
-    part.
+    Parts: cycles (a token's cycles and what they went for), streams (cycles of several texts, or positions of
+    one text, that share every weight beat), units (cells of each unit), stream-cells (what a second stream
+    adds), clock (the core routed on a UP5K), speed (of the simulation). Synthesis takes minutes, routing an
+    hour; both are kept. The file is written part by part.
     """
     from ...models.config import read_json
     from ...models.files import replacing
