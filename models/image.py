@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _MAGIC = b"\x93TRITIMG"
-_VERSION = 1
+_VERSION = 2
 _PREAMBLE = struct.Struct("<8sII32s")  # magic, version, bytes of the header, its SHA-256
 _PAGE = 4096  # the device's memory starts at a multiple of this, so that it can be mapped alone
 _EMBEDDING_CHUNK = 4096  # rows written at once

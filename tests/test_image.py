@@ -444,10 +444,10 @@ def test_something_behind_the_last_section_is_refused(packed: bytes) -> None:
         Image(packed + b"abc")
 
 
-@pytest.mark.parametrize("version, advice", [(2, "use a newer tritforge"), (0, "pack the model again")])
+@pytest.mark.parametrize("version, advice", [(3, "use a newer tritforge"), (1, "pack the model again")])
 def test_another_version_is_refused_whatever_follows(packed: bytes, version: int, advice: str) -> None:
     damaged = packed[:8] + struct.pack("<I", version) + bytes(100)
-    with pytest.raises(TritforgeError, match=f"image version {version}, but .* reads version 1; {advice}"):
+    with pytest.raises(TritforgeError, match=f"image version {version}, but .* reads version 2; {advice}"):
         Image(damaged)
 
 
