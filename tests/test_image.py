@@ -351,6 +351,7 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 # Damage -----------------------------------------------------------------------------------------------------
 
 PREAMBLE = struct.Struct("<8sII32s")
+VERSION = 2
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +381,7 @@ def with_header(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
     change(header)
     text = json.dumps(header).encode()
     text = text.ljust(-(-(len(text) + PREAMBLE.size) // 4096) * 4096 - PREAMBLE.size)
-    preamble = PREAMBLE.pack(data[:8], 1, len(text), hashlib.sha256(text).digest())
+    preamble = PREAMBLE.pack(data[:8], VERSION, len(text), hashlib.sha256(text).digest())
     return preamble + text + data[start:]
 
 
@@ -454,7 +455,7 @@ def test_another_version_is_refused_whatever_follows(packed: bytes, version: int
 @pytest.mark.parametrize("garbage", [b"", b"[]", b"null", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 10_000])
 def test_a_header_that_is_no_object_is_refused(packed: bytes, garbage: bytes) -> None:
     text = garbage.ljust(-(-(len(garbage) + PREAMBLE.size) // 4096) * 4096 - PREAMBLE.size)
-    damaged = PREAMBLE.pack(packed[:8], 1, len(text), hashlib.sha256(text).digest()) + text
+    damaged = PREAMBLE.pack(packed[:8], VERSION, len(text), hashlib.sha256(text).digest()) + text
     with pytest.raises(TritforgeError, match="section header is damaged"):
         Image(damaged)
 

@@ -40,7 +40,7 @@ def test_every_module_and_data_file_is_in_the_wheel(wheel: Path) -> None:
     wanted = {"__init__.py", "py.typed"}
     for layer in ("models", "hdl", "sim", "host"):
         wanted |= {str(file.relative_to(ROOT)) for file in (ROOT / layer).rglob("*.py")}
-    for pattern in ("models/zoo/**/*", "hdl/**/*.toml", "sim/*.cpp", "sim/*.h"):
+    for pattern in ("models/zoo/**/*", "hdl/**/*.toml", "sim/*.cpp", "sim/templates/*.v", "sim/*.h"):
         wanted |= {str(file.relative_to(ROOT)) for file in ROOT.glob(pattern) if file.is_file()}
     assert {f"tritforge/{name}" for name in wanted if "__pycache__" not in name} <= names(wheel)
 
