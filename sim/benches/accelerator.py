@@ -290,7 +290,7 @@ async def _begun(driver: Driver, seed: int, **memory: Any) -> _Host:
 
 
 def _prompt(random: Random, count: int) -> list[int]:
-    return random.integers(0, small_system().model.vocab_size, count).tolist()
+    return [int(token) for token in random.integers(0, small_system().model.vocab_size, count)]
 
 
 async def _one_token(driver: Driver) -> None:
