@@ -53,7 +53,7 @@ def unit_table(costs: Costs) -> Table:
         for unit in [*costs["units"], whole]
     ]
     if costs["device"] == "up5k":
-        rows.append(("a UP5K has", _NONE, *(f"{_UP5K_HAS[kind]:,}" for kind in kinds), _NONE, _NONE))
+        rows.append(("a UP5K has", _NONE, *(f"{_UP5K_HAS.get(kind, 0):,}" for kind in kinds), _NONE, _NONE))
         published = " What a UP5K has: published, Lattice FPGA-DS-02008."
     streams = f", {costs['streams']} streams" if costs["streams"] > 1 else ""
     caption = (
