@@ -8,7 +8,7 @@ from amaranth.lib.wiring import Component
 
 from .tools import run_yosys
 
-__all__ = ["to_verilog"]
+__all__ = ["to_verilog", "with_collisions"]
 
 # The passes that Amaranth's own exporter runs; here they run in the yosys that also synthesises.
 _ATTRIBUTES = " ".join(
@@ -21,6 +21,14 @@ memory_collect
 attrmap {_ATTRIBUTES}
 attrmap -modattr {_ATTRIBUTES}
 write_verilog -norename design.v
+"""
+
+_COLLISIONS = """
+read_verilog design.v
+proc
+opt_clean
+memory_dff -no-rw-check
+write_verilog -noattr -norename collisions.v
 """
 
 
@@ -43,3 +51,16 @@ def to_verilog(component: Component, name: str = "top") -> str:
         (folder / "design.il").write_text(rtlil.convert(component, name=name, emit_src=False))
         run_yosys(_SCRIPT, folder)
         return (folder / "design.v").read_text()
+
+
+def with_collisions(verilog: str) -> str:
+    """A design as ``-no-rw-check`` lets synthesis build it: a read that meets a write of its word gives x.
+
+    Block RAMs don't promise what such a read gives. Without the promise synthesis needs no logic around them,
+    and simulation must show that nobody uses what was read so.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "design.v").write_text(verilog)
+        run_yosys(_COLLISIONS, folder)
+        return (folder / "collisions.v").read_text()
