@@ -48,7 +48,7 @@ _OPTIONS = {"ecp5": ("-nowidelut",), "gowin": ("-nowidelut",)}
 _ROUTED_LANES = 40
 """More lanes are not routed: one of about 1,000 takes nextpnr too long."""
 
-_LARGE: tuple[tuple[str, str], ...] = (("lookup", "ecp5"),)
+_LARGE = (("lookup", "ecp5"), ("lutram", "ecp5"), ("tree", "ecp5"))
 """Kinds and families whose design of about 1,000 lanes is synthesised, which takes yosys minutes each."""
 
 Results = Mapping[str, Any]
