@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..models.numerics import (
     ACT,
     EXPONENT_BITS,
-    GATE,
     INT8,
     LEVEL_SHIFT,
     RESCALE_LEFT,
@@ -241,8 +240,11 @@ class Datapath(wiring.Component):
         for probe, unit in zip(self.probe, PROBES, strict=True):
             valid, row, value = leaving[unit]
             m.d.comb += [
-                probe.valid.eq(valid & self.active), probe.mode.eq(self.mode), probe.row.eq(row), probe.value.eq(value),
-            ]  # fmt: skip
+                probe.valid.eq(valid & self.active),
+                probe.mode.eq(self.mode),
+                probe.row.eq(row),
+                probe.value.eq(value),
+            ]
         return m
 
     def _vector_unit(

@@ -109,7 +109,8 @@ class Measure(wiring.Component):
         element = Signal(signed(VECTOR.bits), reset_less=True)
         weight = Signal(signed(WEIGHT.bits), reset_less=True)
         normal, normal3, product = (
-            Signal(signed(NORMAL.bits), name=name, reset_less=True) for name in ("normal", "normal3", "product")
+            Signal(signed(NORMAL.bits), name=name, reset_less=True)
+            for name in ("normal", "normal3", "product")
         )
         m.d.sync += [
             element.eq(self.element),

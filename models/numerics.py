@@ -251,7 +251,8 @@ def running_peak(products: Ints, levels: Ints) -> Ints:
 
     def rise(peak: Ints, level: int) -> Ints:
         largest: Ints = np.max(np.where(levels == level, sizes, 0), axis=-1)
-        return np.maximum(peak >> LEVEL_SHIFT, largest)
+        risen: Ints = np.maximum(peak >> LEVEL_SHIFT, largest)
+        return risen
 
     return _by_level(levels, rise)
 

@@ -161,7 +161,8 @@ def _chained(
     mean_square = float(np.mean(norm.astype(np.float64) ** 2))
     fold = math.sqrt(1 + BITLINEAR_EPSILON / mean_square) if mean_square else 1.0
     constant = _scale_constant(mean, n, before.exponent - exponent) / fold
-    return _bit_linear(name, ternary, gain, constant, floor * 4.0 ** (VECTOR.fraction - (WEIGHT.bits - 1) + before.exponent))
+    bits = VECTOR.fraction - (WEIGHT.bits - 1) + before.exponent
+    return _bit_linear(name, ternary, gain, constant, floor * 4.0**bits)
 
 
 def _scale_constant(mean: float, n: int, exponent: int) -> float:

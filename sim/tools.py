@@ -38,8 +38,11 @@ __all__ = [
 HOW_TO_GET_A_COMPILER = "install g++ (Debian, Ubuntu: apt install g++; macOS: xcode-select --install)"
 
 VERILATOR_MAKE_FLAGS = "PYTHON3=python3 CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG="
-"""`MAKEFLAGS` for those who compile with Verilator's own makefile, as cocotb does: it calls `python`, which may
-be missing, and misnames precompiled headers as soon as there are several generated files."""
+"""`MAKEFLAGS` for those who compile with Verilator's own makefile, as cocotb does.
+
+It calls `python`, which may be missing, and misnames precompiled headers as soon as there are several generated
+files.
+"""
 
 
 class ToolError(TritforgeError):

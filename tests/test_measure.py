@@ -59,7 +59,7 @@ def test_a_projection_and_the_energy_after_it_are_those_of_numerics(bubbles: flo
             own = int(random.integers(2))
             gain, weights = (corners_and_random(random, -32767, 32767, len(vector)) for _ in range(2))
             levels = running_levels(vector)
-            rises.update((b - a) for a, b in zip(levels, levels[1:], strict=False))
+            rises.update(np.diff(levels).tolist())
             expected = product(normalise(vector, levels), gain)
             await cycle(ctx, unit, clear=1, valid=0, projecting=1, own_energy=own)
             assert await feed(ctx, vector, gain) == expected.tolist()
