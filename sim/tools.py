@@ -40,7 +40,7 @@ HOW_TO_GET_A_COMPILER = "install g++ (Debian, Ubuntu: apt install g++; macOS: xc
 VERILATOR_MAKE_FLAGS = "PYTHON3=python3 CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG="
 """`MAKEFLAGS` for those who compile with Verilator's own makefile, as cocotb does.
 
-It calls `python`, which may be missing, and misnames precompiled headers as soon as there are several generated
+It calls `python`, which may be missing, and misnames precompiled headers when there are several generated
 files.
 """
 
