@@ -17,7 +17,7 @@ _DEFAULT_MODEL = "micro"
     epilog=options.examples(
         "tritforge verilog --accel up5k",
         "tritforge verilog --accel medium --bus axi -o axi",
-        "cd axi && iverilog -g2012 -o sim *.v && vvp sim",
+        "cd axi && iverilog -g2012 -o sim tritforge_medium.v tritforge_medium_tb.v && vvp sim",
     ),
 )
 @options.accel
