@@ -200,8 +200,9 @@ class Datapath(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self._config
-        m.submodules.x = x = VectorStore(config.hidden)
-        m.submodules.u = u = VectorStore(config.hidden)
+        # x, and above it u: never written, nor read, at the same time.
+        above = 1 << (config.hidden - 1).bit_length()
+        m.submodules.vectors = vectors = VectorStore(2 * above)
         m.submodules.measure = measure = Measure()
         m.submodules.inputs = inputs = InputQuantiser(
             config.vector_depth, config.layout.tables, config.activation_words
@@ -210,27 +211,26 @@ class Datapath(wiring.Component):
         m.submodules.rescaler = rescaler = Rescaler()
         m.submodules.epilogue = epilogue = Epilogue(config.hidden, config.states)
         m.submodules.head = head = Head()
-        self._vector_unit(m, x, u, measure, inputs, epilogue)
+        self._vector_unit(m, vectors, measure, inputs, epilogue)
         self._output_scale(m, measure, scale, rescaler)
-        self._rows(m, rescaler, epilogue, head, x)
+        self._rows(m, rescaler, epilogue, head)
 
-        m.d.comb += [
-            u.write.eq(epilogue.product_write & (self.mode == Mode.MLGRU)),
-            u.write_address.eq(epilogue.product_row),
-            u.write_element.eq(epilogue.product),
-            x.write.eq(epilogue.x_write),
-            x.write_address.eq(epilogue.x_row),
-            x.write_element.eq(epilogue.x_value),
-        ]
         # While a pass reads vectors, no epilogue adds to x.
+        now = self.vector_pass
         m.d.comb += [
-            x.read_address.eq(Mux(self.vector_pass.reading, self.address, epilogue.early_row)),
-            u.read_address.eq(self.address),
-            epilogue.x_element.eq(x.element),
+            vectors.read_address.eq(
+                Mux(now.reading, self.address | Mux(now.product, above, 0), epilogue.early_row)
+            ),
+            epilogue.x_element.eq(vectors.element),
+            vectors.write.eq(epilogue.x_write | (epilogue.product_write & (self.mode == Mode.MLGRU))),
+            vectors.write_address.eq(
+                Mux(epilogue.product_write, epilogue.product_row | above, epilogue.x_row)
+            ),
+            vectors.write_element.eq(Mux(epilogue.product_write, epilogue.product, epilogue.x_value)),
             self.saturations.eq(Mux(self.active, epilogue.saturations + head.saturations, 0)),
         ]
         leaving = {
-            "x": (x.write, epilogue.x_row, epilogue.x_value),
+            "x": (epilogue.x_write, epilogue.x_row, epilogue.x_value),
             "product": (epilogue.product_write, epilogue.product_row, epilogue.product),
             "h": (epilogue.h_write, epilogue.h_row, epilogue.h_value),
             "i": (epilogue.i_write, epilogue.i_row, epilogue.i_value),
@@ -250,8 +250,7 @@ class Datapath(wiring.Component):
     def _vector_unit(
         self,
         m: Module,
-        x: VectorStore,
-        u: VectorStore,
+        vectors: VectorStore,
         measure: Measure,
         inputs: InputQuantiser,
         epilogue: Epilogue,
@@ -262,15 +261,13 @@ class Datapath(wiring.Component):
             shape=unsigned(INT8.bits * config.layout.tables), depth=config.activation_depth, init=[]
         )
         read, write = activations.read_port(), activations.write_port(granularity=INT8.bits)
-        stored = Mux(now.product, u.element, x.element)
-        made = Mux(epilogue.product_write, epilogue.product, epilogue.x_value)
         m.d.comb += [
             self.produced.eq(epilogue.x_write | epilogue.product_write),
             measure.clear.eq(now.clear),
             measure.projecting.eq(now.projecting),
             measure.own_energy.eq(now.own_energy),
             measure.valid.eq(Mux(now.running, self.produced, now.valid)),
-            measure.element.eq(Mux(now.running, made, stored)),
+            measure.element.eq(Mux(now.running, vectors.write_element, vectors.element)),
             measure.weight.eq(self.weight),
             measure.side_clear.eq(self.enter),
             measure.side_valid.eq(epilogue.g_write),
@@ -337,7 +334,7 @@ class Datapath(wiring.Component):
         limit = (1 << SHIFT_BITS) - 1
         m.d.comb += rescaler.shift.eq(Mux(shift < 0, 0, Mux(shift > limit, limit, shift[:SHIFT_BITS])))
 
-    def _rows(self, m: Module, rescaler: Rescaler, epilogue: Epilogue, head: Head, x: VectorStore) -> None:
+    def _rows(self, m: Module, rescaler: Rescaler, epilogue: Epilogue, head: Head) -> None:
         """Sums and embeddings become outputs, and go where the mode says."""
         config = self._config
         embedding = self.mode == Mode.EMBED
