@@ -171,7 +171,8 @@ class Accelerator(wiring.Component):
 
         quantising = ~Cat(datapath.complete for datapath in datapaths).all()
         opcode = sequencer.instruction.opcode
-        m.d.comb += [
+        # A cycle late, which nobody can notice: the sequencer fetches for several before it asks again.
+        m.d.sync += [
             # What a new pass would overwrite must have been used.
             sequencer.vector_ready.eq(
                 vectors.idle
@@ -276,8 +277,10 @@ class Accelerator(wiring.Component):
         whose = Signal(range(config.streams))
         # One stream's elements are measured as they come, those of several when all have come.
         alone = config.streams == 1
+        m.d.sync += sequencer.embed_ready.eq(
+            ~active & unpacker.idle & (vectors.running if alone else vectors.idle)
+        )
         m.d.comb += [
-            sequencer.embed_ready.eq(~active & unpacker.idle & (vectors.running if alone else vectors.idle)),
             unpacker.take_header.eq(vectors.take_header | header),
             unpacker.start.eq(vectors.unpack | begin),
             unpacker.bytes.eq(begin),
@@ -411,7 +414,6 @@ class Accelerator(wiring.Component):
         void = Cat(datapath.void for datapath in datapaths).any()
         block_there = Cat(datapath.blocks > matmul.fill_block for datapath in datapaths).all()
         m.d.comb += [
-            sequencer.matrix_ready.eq(matmul.ready),
             matmul.start.eq(sequencer.matrix),
             matmul.rows.eq(instruction.count),
             matmul.blocks.eq(instruction.blocks),
@@ -436,6 +438,7 @@ class Accelerator(wiring.Component):
             ),
             self.layer.eq(Mux(embedding, 0, matmul.sums_tag.layer)),
         ]
+        m.d.sync += sequencer.matrix_ready.eq(matmul.ready)
         with m.If(matmul.leaves & feeds & ((mode != Mode.GLU) | matmul.odd)):
             m.d.comb += weights.reserve.eq(1)
         # States go from one stream to the next, so each has its rows when the one before has its states.

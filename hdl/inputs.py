@@ -136,7 +136,7 @@ class InputQuantiser(wiring.Component):
             read.addr.eq(element),
             self.q_write.eq(stages[-1]),
             self.certain.eq(self.measured & ~self.void),
-            self.complete.eq(self.certain & (element == count) & ~Cat(stages).any()),
+            self.complete.eq(self.certain & (element == count) & ~Cat(stages[1:]).any()),
         ]
         with m.If(self.q_write):
             m.d.sync += self.q_lane.eq(self.q_lane + 1)
