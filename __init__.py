@@ -26,6 +26,7 @@ _DOOR = {
     "report": "models.image.size_report",
     "simulate": "sim.engine.simulate",
     "synthesise_counts": "sim.synthesis.synthesise_counts",
+    "trace": "sim.trace.trace",
 }
 
 __all__ = ["__version__", *_DOOR]
