@@ -1,6 +1,6 @@
 """Buffer of vector weights between the weight memory and the vector unit."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -58,9 +58,15 @@ class WeightBuffer(wiring.Component):
         written, reserved, taken = (
             Signal(self._bits + 1, name=name) for name in ("written", "reserved", "taken")
         )
+        # Registers, since much is decided by them: what the next cycle will find.
+        room, available = Signal(init=1), Signal()
+        ahead, held = (written - reserved)[: self._bits + 1], (written - taken)[: self._bits + 1]
+        m.d.sync += [
+            available.eq(Mux(ahead == 0, write.en, ~((ahead == 1) & self.reserve & ~write.en))),
+            room.eq(self.pop | ((held != depth) & ~((held == depth - 1) & write.en))),
+        ]
+        m.d.comb += [self.weights.ready.eq(room), self.available.eq(available)]
         m.d.comb += [
-            self.weights.ready.eq((written - taken)[: self._bits + 1] != depth),
-            self.available.eq(written != reserved),
             write.addr.eq(written),
             write.data.eq(self.weights.payload),
             write.en.eq(self.weights.valid & self.weights.ready),

@@ -140,9 +140,10 @@ class _Channel(wiring.Component):
 class SpramMemory(wiring.Component):
     """64 bits a cycle for two readers, of which the vectors' goes first.
 
-    A matrix beat that was read and not taken is read again after a vector's, so neither reader can block the
-    other. Latency: 2 cycles from a request to its first beat, then a beat a cycle. Cost: four single-port
-    RAMs, for each reader four registers of an address.
+    A vector's beat is read when its reader is ready for it, and comes in the next cycle; a matrix beat that
+    was read and not taken is read again after that. So neither reader can block the other. Latency: 2 cycles
+    from a request to its first beat, then a matrix beat a cycle. Cost: four single-port RAMs, for each reader
+    up to five registers of an address.
 
     Parameters
     ----------
@@ -183,22 +184,22 @@ class SpramMemory(wiring.Component):
         wiring.connect(m, matrices.request, wiring.flipped(self.request))
         wiring.connect(m, vectors.request, wiring.flipped(self.vector_request))
 
-        # Who wants another beat, after the one that is taken in this cycle.
-        more_vectors, more_matrices = Signal(), Signal()
-        vector_address, matrix_address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        for channel, more, address in (
-            (vectors, more_vectors, vector_address),
-            (matrices, more_matrices, matrix_address),
-        ):
-            m.d.comb += [
-                more.eq(channel.wanted & ~(channel.taken & channel.last)),
-                address.eq(Mux(channel.taken, channel.following, channel.address)),
-            ]
+        read_vector, more_matrices = Signal(), Signal()
         address = Signal(ADDRESS_BITS)
-        m.d.comb += address.eq(Mux(more_vectors, vector_address, matrix_address))
+        m.d.comb += [
+            read_vector.eq(vectors.wanted & self.vector_beats.ready & ~self.vector_beats.valid),
+            more_matrices.eq(matrices.wanted & ~(matrices.taken & matrices.last)),
+            address.eq(
+                Mux(
+                    read_vector,
+                    vectors.address,
+                    Mux(matrices.taken, matrices.following, matrices.address),
+                )
+            ),
+        ]
         m.d.sync += [
-            self.vector_beats.valid.eq(more_vectors),
-            self.beats.valid.eq(more_matrices & ~more_vectors),
+            self.vector_beats.valid.eq(read_vector),
+            self.beats.valid.eq(more_matrices & ~read_vector),
         ]
         word = [ram.word for ram in rams]
         for k, ram in enumerate(rams):
