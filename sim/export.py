@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from .testbench import Testbench, golden_texts
 from .verilog import to_verilog
 
 __all__ = ["EXPORTS", "VERILATOR_OPTIONS", "Export", "export_accelerator", "top_name"]
+
+_VERSION = metadata.version("tritforge")
 
 EXPORTS = ("stream", *BUSES)
 """What may stand around the accelerator."""
@@ -128,7 +130,7 @@ def export_accelerator(
         files["registers.json"] = [json.dumps(bench.registers.to_dict(), indent=1), "\n"]
         files["registers.md"] = ["# Registers\n\n", bench.registers.to_markdown()]
     names = (*files, _MANIFEST)
-    manifest = {"tritforge": version("tritforge"), "top": top, "bus": bus, "files": names}
+    manifest = {"tritforge": _VERSION, "top": top, "bus": bus, "files": names}
     files[_MANIFEST] = [json.dumps(manifest, indent=1), "\n"]
     _write(files, folder, earlier)
     report(_STEPS, _STEPS)
@@ -200,7 +202,7 @@ def _write(files: Mapping[str, Iterable[str]], folder: Path, earlier: list[str])
 
 def _core(top: str, config: AcceleratorConfig, memories: list[str]) -> str:
     """FuseSoC's description of the files."""
-    version = re.match(r"\d+(\.\d+)*", version("tritforge"))
+    version = re.match(r"\d+(\.\d+)*", _VERSION)
     data = "\n".join(f"      - {name}: {{copyto: {name}}}" for name in memories)
     return f"""CAPI=2:
 name: tritforge:accelerators:{top}:{version.group() if version else 0}
@@ -267,7 +269,7 @@ def _readme(top: str, config: AcceleratorConfig, bench: Testbench, bus: str) -> 
     return f"""# {top}
 
 The accelerator {config.name} for MatMul-free language models, with `{bus}` around it, written by tritforge
-{version("tritforge")}. `{top}.v` is all of it: one clock `clk`, one synchronous reset `rst`, active high.
+{_VERSION}. `{top}.v` is all of it: one clock `clk`, one synchronous reset `rst`, active high.
 {host if bench.registers else ""}
 `{top}_tb.v` runs a model on it and compares chosen tokens, raw logits and states with the golden model's; it
 ends with PASS, or with FAIL and a non-zero exit code. {memory}. Run it here, in this folder:
