@@ -61,12 +61,12 @@ def test_units_are_counted_as_often_as_the_design_has_them() -> None:
     shared = {"Conductor", "Sequencer", "Unpacker", "WeightBuffer", "VectorControl", "MatMul", "TableFiller"}
     for name, part in one.items():
         assert four[name].instances == part.instances * (1 if name in shared else 4), name
-    assert one["VectorStore"].instances == 2  # x, and u
+    assert one["VectorStore"].instances == 1  # x and u together
 
 
 def test_a_unit_has_the_arguments_that_the_design_gives_it() -> None:
     addresses = parts(UP5K)["VectorStore"].component.signature.members["read_address"]
-    assert 1 << addresses.shape.stop.bit_length() - 1 == UP5K.hidden
+    assert addresses.shape.stop == 2 * UP5K.hidden  # x, and u above it
 
 
 def test_a_latency_is_the_unit_s_own_or_none() -> None:
