@@ -209,8 +209,8 @@ MISTAKES = [
     Mistake(
         "a full weight buffer takes one more",
         "hdl.weights",
-        "self.weights.ready.eq((written - taken)[: self._bits + 1] != depth)",
-        "self.weights.ready.eq(1)",
+        "((held != depth) & ~((held == depth - 1) & write.en))",
+        "(held != depth)",
         "weight_buffer",
         "a_full_buffer_waits",
     ),
