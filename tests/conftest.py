@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from tritforge.models.config import ModelConfig
+from tritforge.models.errors import TritforgeError
 from tritforge.models.synthesis import synthesise
+from tritforge.sim.tools import compiler
 
 # Slow and busy machines are no failures.
 settings.register_profile("tritforge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,3 +44,12 @@ def make_model(tmp_path: Path) -> Callable[..., Path]:
         return directory
 
     return make
+
+
+@pytest.fixture(scope="session")
+def needs_compiler() -> None:
+    """Skip where there is no C++ compiler to build a simulation with."""
+    try:
+        compiler()
+    except TritforgeError as error:
+        pytest.skip(f"no C++ compiler: {error}")

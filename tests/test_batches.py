@@ -15,21 +15,14 @@ from tritforge.models.image import Image, in_memory_image
 from tritforge.models.quantise import quantise
 from tritforge.models.software import GoldenEngine
 from tritforge.sim.engine import RtlEngine
-from tritforge.sim.tools import compiler
+
+pytestmark = pytest.mark.usefixtures("needs_compiler")
 
 UP5K = AcceleratorConfig.load("up5k")
 CONFIGS = {streams: replace(UP5K, streams=streams) for streams in (1, 2, 4)}
 V = 33
 ODD = {"hidden_size": 67, "intermediate_size": 101, "num_hidden_layers": 3, "vocab_size": V}
 Random = np.random.Generator
-
-
-@pytest.fixture(autouse=True)
-def _compiler() -> None:
-    try:
-        compiler()
-    except TritforgeError as error:
-        pytest.skip(f"no C++ compiler: {error}")
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ import pytest
 from cell_budgets import KINDS, cell_figures
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.host.benchmark import SHAPES, hardware, shape
-from tritforge.models.errors import TritforgeError
 from tritforge.models.loading import load
-from tritforge.sim.tools import compiler
 from tritforge.sim.units import unit_costs
 
 ROOT = Path(__file__).parent.parent
@@ -23,20 +21,12 @@ ADVICE = "if it is worth it, raise tests/budgets.toml; `make results` measures t
 CELL_ADVICE = "if it is worth it, run `python tests/cell_budgets.py` and `make bench-core`"
 
 
-@pytest.fixture
-def _compiler() -> None:
-    try:
-        compiler()
-    except TritforgeError as error:
-        pytest.skip(f"no C++ compiler: {error}")
-
-
 def not_fed(found: dict[str, Any]) -> float:
     """Share of a token's cycles in which the matrix unit took no weights."""
     return 1 - found["causes"]["fed"] / sum(found["causes"].values())
 
 
-@pytest.mark.usefixtures("_compiler")
+@pytest.mark.usefixtures("needs_compiler")
 @pytest.mark.parametrize("name", BUDGETS["cycles_per_token"])
 def test_a_token_takes_no_more_cycles_and_a_model_no_more_memory(name: str) -> None:
     model = load(ROOT / name if "/" in name else name)
@@ -50,7 +40,7 @@ def test_a_token_takes_no_more_cycles_and_a_model_no_more_memory(name: str) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_compiler")
+@pytest.mark.usefixtures("needs_compiler")
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_layer_of_a_published_shape_keeps_the_matrix_unit_fed(name: str) -> None:
     found = shape(name)

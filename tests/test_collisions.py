@@ -8,26 +8,18 @@ import pytest
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.store import VectorStore
 from tritforge.models.checkpoint import Checkpoint
-from tritforge.models.errors import TritforgeError
 from tritforge.models.image import in_memory_image
 from tritforge.models.quantise import quantise
 from tritforge.models.software import GoldenEngine
 from tritforge.sim import engine
 from tritforge.sim.build import build_model
-from tritforge.sim.tools import compiler
 from tritforge.sim.verilog import to_verilog, with_collisions
+
+pytestmark = pytest.mark.usefixtures("needs_compiler")
 
 UP5K = AcceleratorConfig.load("up5k")
 ONES = ("--x-assign", "1")
 """What such a read gives in these tests: all bits set."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiler() -> None:
-    try:
-        compiler()
-    except TritforgeError as error:
-        pytest.skip(f"no C++ compiler: {error}")
 
 
 def test_a_read_that_meets_a_write_gives_no_element_here(tmp_path: Path) -> None:

@@ -7,23 +7,17 @@ import pytest
 from tritforge.hdl.accelerator import CAUSES
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.models.checkpoint import Checkpoint
-from tritforge.models.errors import TritforgeError
 from tritforge.models.image import Image, MemoryMap, in_memory_image
 from tritforge.models.quantise import quantise
 from tritforge.sim.engine import RtlEngine
 from tritforge.sim.profile import profile
-from tritforge.sim.tools import compiler
 
 UP5K = AcceleratorConfig.load("up5k")
 LAYERS = 3
 
 
 @pytest.fixture
-def image(make_model: Callable[..., Path]) -> Image:
-    try:
-        compiler()
-    except TritforgeError as error:
-        pytest.skip(f"no C++ compiler: {error}")
+def image(make_model: Callable[..., Path], needs_compiler: None) -> Image:
     directory = make_model(
         hidden_size=67, intermediate_size=101, num_hidden_layers=LAYERS, vocab_size=33
     )

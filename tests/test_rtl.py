@@ -23,7 +23,8 @@ from tritforge.models.quantise import quantise
 from tritforge.models.software import GoldenEngine
 from tritforge.sim.compare import compare
 from tritforge.sim.engine import RtlEngine, compiled_accelerator
-from tritforge.sim.tools import compiler
+
+pytestmark = pytest.mark.usefixtures("needs_compiler")
 
 UP5K = AcceleratorConfig.load("up5k")
 
@@ -42,14 +43,6 @@ UNBOUNDED = {
 
 def packed(directory: Path, config: AcceleratorConfig = UP5K) -> Image:
     return in_memory_image(quantise(Checkpoint(directory)), config.layout)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiler() -> None:
-    try:
-        compiler()
-    except TritforgeError as error:
-        pytest.skip(f"no C++ compiler: {error}")
 
 
 def text(seed: int, length: int, vocabulary: int) -> NDArray[np.int64]:

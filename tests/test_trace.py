@@ -24,7 +24,6 @@ from tritforge.models.loading import Model, load
 from tritforge.models.quantise import quantise
 from tritforge.sim.compare import compare
 from tritforge.sim.engine import RtlEngine
-from tritforge.sim.tools import compiler
 from tritforge.sim.trace import trace
 
 A = Path(__file__).parent / "vectors" / "A"
@@ -39,15 +38,7 @@ def model() -> Model:
     return load(str(A))
 
 
-@pytest.fixture
-def _compiler() -> None:
-    try:
-        compiler()
-    except TritforgeError as error:
-        pytest.skip(f"no C++ compiler: {error}")
-
-
-needs_compiler = pytest.mark.usefixtures("_compiler")
+needs_compiler = pytest.mark.usefixtures("needs_compiler")
 
 
 def names(tokens: range, layers: range) -> set[str]:
