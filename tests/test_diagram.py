@@ -97,4 +97,4 @@ def test_the_picture_is_svg_and_the_same_every_time() -> None:
     assert picture == draw(config)
     elements = ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
     texts = {element.text for element in elements}
-    assert {"Sequencer", "Rescaler", "x: VectorStore", "u: VectorStore", "beats", "tokens"} <= texts
+    assert {"Sequencer", "MatMul", "Datapath", "beats", "tokens"} <= texts
