@@ -1,0 +1,1 @@
+"""Link between a host and an accelerator on a small board."""
