@@ -34,7 +34,7 @@ PROTOCOL = 1
 """Version; a device that answers another one is refused."""
 
 FLAG, ESCAPE, ESCAPE_XOR = 0x7E, 0x7D, 0x20
-"""Framing as in RFC 1662: FLAG before and behind a frame; FLAG and ESCAPE inside become ESCAPE, byte ^ 0x20."""
+"""Framing as in RFC 1662: a FLAG on both sides; inside, FLAG and ESCAPE become ESCAPE and the byte ^ 0x20."""
 
 CRC_INIT = 0xFFFF
 CRC_BYTES = 2
