@@ -18,9 +18,9 @@ class Sequencer(wiring.Component):
     """Fetches instructions, asks for their weight beats, and starts their unit as soon as it can take one.
 
     Units run on while the next instructions are fetched. At the program's end it begins again, and waits
-    for the next token where it is needed first. Latency: 11 cycles an instruction, and up to 17 more for
-    EMBED's product of token and row size. Cost: the program memory, an instruction register, two adders of
-    the width of an address.
+    for the next token where it is needed first. Latency: `latency` cycles from an instruction's start to the
+    next one's, whose unit is ready; one more for each bit of the token, and 2, for EMBED's product of token
+    and row size. Cost: the program memory, an instruction register, two adders of the width of an address.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ class Sequencer(wiring.Component):
     running : Out(1)
         Between `start` and `done`.
     """
+
+    latency = WORDS + 3
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self._config = config
