@@ -188,10 +188,10 @@ class DotUnit(wiring.Component):
             sums.first.eq(self.first),
             sums.final.eq(self.final),
             sums.ends.eq(self.ends),
-            sums.total.eq(dot.total),
-            sums.carry.eq(dot.carry),
-            self.sum.eq(sums.sum),
-            self.sum_valid.eq(sums.sum_valid),
+            sums.totals[0].eq(dot.total),
+            sums.carries.eq(dot.carry),
+            self.sum.eq(sums.sums[0]),
+            self.sum_valid.eq(sums.valid_sums),
             self.collision.eq(sums.collision | (self.valid & filler.write & (self.bank == self.fill_bank))),
         ]
         return m

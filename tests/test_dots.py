@@ -108,9 +108,10 @@ def test_partial_sums_wait_for_late_and_early_dot_products() -> None:
                 ):
                     ctx.set(getattr(sums, name), int(value))
                 late = cycle - sums._dot_latency
-                ctx.set(sums.total, [100, -200, 300, -2048, 1, 2, 3, -2048][late] if 0 <= late < 8 else 999)
-                ctx.set(sums.carry, late % 2 if 0 <= late < 8 else 0)
-                _, _, valid, total = await ctx.tick().sample(sums.sum_valid, sums.sum)
+                total = [100, -200, 300, -2048, 1, 2, 3, -2048][late] if 0 <= late < 8 else 999
+                ctx.set(sums.totals[0], total)
+                ctx.set(sums.carries, late % 2 if 0 <= late < 8 else 0)
+                _, _, valid, total = await ctx.tick().sample(sums.valid_sums, sums.sums[0])
                 if valid:
                     totals.append(cycle)
                     found.append(total)
