@@ -1,7 +1,7 @@
-"""The open tools, and the only place that runs them: yosys, nextpnr, Verilator and the C++ compiler.
+"""The open tools, and the only place that runs them: yosys, nextpnr, icepack, Verilator, the C++ compiler.
 
-Yosys (pyosys), nextpnr (yowasp) and Verilator are Python packages, installed along with this one. Each runs
-in a process of its own and says nothing; what it printed is kept in a file when it fails.
+Yosys (pyosys), nextpnr and icepack (yowasp) and Verilator are Python packages, installed along with this
+one. Each runs in a process of its own and says nothing; what it printed is kept in a file when it fails.
 """
 
 import importlib.metadata
@@ -26,6 +26,8 @@ __all__ = [
     "compiler_version",
     "nextpnr_version",
     "run_compiler",
+    "run_icepack",
+    "run_iceunpack",
     "run_nextpnr",
     "run_verilator",
     "run_yosys",
@@ -102,10 +104,32 @@ def run_nextpnr(family: str, arguments: Sequence[str], folder: Path) -> None:
     ToolError
         If there is no nextpnr for the family, or it stops with an error.
     """
+    _run_nextpnr_package(family, f"nextpnr_{family}", "nextpnr", arguments, folder)
+
+
+def run_icepack(text: str, bitstream: str, folder: Path) -> None:
+    """Make an iCE40's bitstream of the text that nextpnr wrote; both are files of the folder.
+
+    Raises
+    ------
+    ToolError
+        If the package that has nextpnr and icepack is not installed, or icepack stops with an error.
+    """
+    _run_nextpnr_package("ice40", "icepack", "icepack", [text, bitstream], folder)
+
+
+def run_iceunpack(bitstream: str, text: str, folder: Path) -> None:
+    """Turn an iCE40's bitstream back into text, see `run_icepack`."""
+    _run_nextpnr_package("ice40", "iceunpack", "iceunpack", [bitstream, text], folder)
+
+
+def _run_nextpnr_package(
+    family: str, function: str, name: str, arguments: Sequence[str], folder: Path
+) -> None:
     nextpnr_version(family)
     module = f"yowasp_nextpnr_{family}"
-    program = f"import sys, {module}; sys.exit({module}.run_nextpnr_{family}(sys.argv[1:]))"
-    _run("nextpnr", [sys.executable, "-c", program, *arguments], folder)
+    program = f"import sys, {module}; sys.exit({module}.run_{function}(sys.argv[1:]))"
+    _run(name, [sys.executable, "-c", program, *arguments], folder)
 
 
 def verilator_version() -> str:

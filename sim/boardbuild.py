@@ -1,0 +1,224 @@
+"""From a board's top level to its bitstream: yosys, nextpnr and icepack, for the iCE40 UP5K (cached)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..models.errors import TritforgeError
+from .boardchecks import clock_name, require_clean, require_clocks, require_synchronisers
+from .cache import cached
+from .placement import Cell, Segment, critical_path, placed_cells, unit_finder, units_of
+from .synthesis import Counts, synthesise, synthesise_counts
+from .tools import nextpnr_version, run_icepack, run_nextpnr
+
+__all__ = ["CLOCK_LIMITS", "MARGIN", "Design", "Implementation", "implement"]
+
+MARGIN = 0.9
+"""A clock is at most this share of the median routed one."""
+
+CLOCK_LIMITS = {"ICESTORM_DSP": 50e6, "ICESTORM_SPRAM": 70e6}
+"""Kind of cell -> clock in Hz that it stands, whatever nextpnr says: it has no timing of these two.
+
+Published: Lattice FPGA-DS-02008 (iCE40 UltraPlus data sheet), the tables "sysDSP Timing" (a 16 x 16
+multiplier without its pipeline register) and "Single Port RAM Timing".
+"""
+
+_SYNTHESIS = ("-no-rw-check",)
+_MHZ = 1e6
+
+
+@dataclass(frozen=True)
+class Design:
+    """A top level with its pins and clocks.
+
+    Parameters
+    ----------
+    verilog
+        Its text; the top module is called `placement.TOP`.
+    package
+        The UP5K's package, as nextpnr names it.
+    pins
+        Port -> pin.
+    clocks
+        Clock net of the top module -> Hz.
+    crossings
+        Pairs of clocks, from and to, between which signals go.
+    sampled
+        Inputs that are read only while they are known to be stable, and need no synchroniser.
+    """
+
+    verilog: str
+    package: str
+    pins: Mapping[str, str]
+    clocks: Mapping[str, float]
+    crossings: Collection[tuple[str, str]] = ()
+    sampled: Collection[str] = ()
+
+    @property
+    def constraints(self) -> str:
+        """Pins and clocks as nextpnr reads them (.pcf); it aims at a clock by `MARGIN` faster."""
+        lines = [f"set_io {port} {pin}" for port, pin in sorted(self.pins.items())]
+        lines += [
+            f"set_frequency {net} {clock / MARGIN / _MHZ:.3f}" for net, clock in sorted(self.clocks.items())
+        ]
+        return "\n".join([*lines, ""])
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A design, placed and routed with each of some seeds.
+
+    Parameters
+    ----------
+    design
+        The design.
+    folders
+        Seed -> folder with ``top.bin``, ``report.json``, ``placed.json`` and ``nextpnr.log``.
+    counts
+        Cells after synthesis.
+    """
+
+    design: Design
+    folders: Mapping[int, Path]
+    counts: Counts
+    _reports: Mapping[int, Mapping[str, Any]] = field(repr=False)
+
+    @cached_property
+    def seed(self) -> int:
+        """The seed whose bitstream is taken: where the clock that lacks most has most to spare."""
+        clocks = self.design.clocks
+        return max(
+            self.folders,
+            key=lambda seed: min(hz / clocks[name] for name, hz in self.fmax(seed).items()),
+        )
+
+    def fmax(self, seed: int) -> dict[str, float]:
+        """Routed Fmax in Hz of each clock, with a seed. Paths from and to pins do not count."""
+        report = self._reports[seed]["fmax"]
+        return {clock_name(net): each["achieved"] * _MHZ for net, each in report.items()}
+
+    def median(self, clock: str) -> float:
+        """Median over the seeds of a clock's routed Fmax in Hz."""
+        return statistics.median(self.fmax(seed)[clock] for seed in self.folders)
+
+    @property
+    def bitstream(self) -> Path:
+        """The bitstream of `seed`."""
+        return self.folders[self.seed] / "top.bin"
+
+    @property
+    def log(self) -> Path:
+        """What nextpnr said with `seed`."""
+        return self.folders[self.seed] / "nextpnr.log"
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Where the cells are, with `seed`."""
+        return placed_cells(self.folders[self.seed] / "placed.json")
+
+    @property
+    def used(self) -> dict[str, tuple[int, int]]:
+        """Kind of cell, in nextpnr's names -> how many the design takes, and the device has."""
+        found = self._reports[self.seed]["utilization"]
+        return {kind: (each["used"], each["available"]) for kind, each in found.items()}
+
+    def critical(self, clock: str) -> list[Segment]:
+        """The path that limits a clock, with `seed`, by unit."""
+        units = unit_finder(units_of(self.design.verilog))
+        for path in self._reports[self.seed]["critical_paths"]:
+            if all(clock_name(path[end].partition(" ")[2]) == clock for end in ("from", "to")):
+                return critical_path(path["path"], units)
+        return []
+
+    def require_clock(self) -> None:
+        """Refuse a design that is slower than its clocks, or has cells that are.
+
+        Raises
+        ------
+        TritforgeError
+            That says by how much, and on which path.
+        """
+        for name, hz in self.fmax(self.seed).items():
+            wanted = self.design.clocks[name]
+            if hz < wanted:
+                path = " -> ".join(
+                    f"{each.unit} ({each.logic + each.routing:.1f} ns)" for each in self.critical(name)
+                )
+                raise TritforgeError(
+                    f"the design misses its clock: {name} is to run at {wanted / _MHZ:g} MHz and reaches"
+                    f" {hz / _MHZ:.2f} MHz, {1e9 / hz - 1e9 / wanted:.2f} ns too slow, on the path {path}"
+                )
+        for kind, limit in CLOCK_LIMITS.items():
+            fastest = max(self.design.clocks[name] for name in self.fmax(self.seed))
+            if self.used[kind][0] and fastest > limit:
+                raise TritforgeError(
+                    f"{fastest / _MHZ:g} MHz are too fast for {kind.removeprefix('ICESTORM_')} cells:"
+                    f" the data sheet (FPGA-DS-02008) allows {limit / _MHZ:g} MHz"
+                )
+
+
+def implement(
+    design: Design,
+    seeds: Sequence[int],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Implementation:
+    """Check, synthesise, place, route and pack a design (cached, seed by seed).
+
+    Parameters
+    ----------
+    design
+        The design.
+    seeds
+        Seeds of the placement, at least one.
+    progress
+        Told how many steps are done, of how many.
+
+    Raises
+    ------
+    TritforgeError
+        If the design breaks a rule of `boardchecks`.
+    ToolError
+        If it does not fit, or a tool stops with an error.
+    """
+    if not seeds:
+        raise TritforgeError("no seed to route with: give at least one")
+    steps = 2 + len(seeds)
+    progress(0, steps)
+    require_clean(design.verilog)
+    progress(1, steps)
+    netlist = synthesise(design.verilog, options=_SYNTHESIS) / "netlist.json"
+    require_synchronisers(netlist, design.sampled)
+    counts = synthesise_counts(design.verilog, options=_SYNTHESIS)
+    folders, reports = {}, {}
+    for done, seed in enumerate(seeds):
+        progress(2 + done, steps)
+        folders[seed] = _routed(netlist, design, seed)
+        reports[seed] = json.loads((folders[seed] / "report.json").read_text())
+        require_clocks(reports[seed], design.clocks, design.crossings)
+    progress(steps, steps)
+    return Implementation(design, folders, counts, reports)
+
+
+def _routed(netlist: Path, design: Design, seed: int) -> Path:
+    arguments = [
+        "--up5k", "--package", design.package, "--pcf", "top.pcf", "--timing-allow-fail", "--seed", str(seed),
+        "--json", "netlist.json", "--asc", "top.asc", "--write", "placed.json", "--report", "report.json",
+        "--log", "nextpnr.log",
+    ]  # fmt: skip
+
+    def build(folder: Path) -> None:
+        shutil.copy(netlist, folder)
+        (folder / "top.pcf").write_text(design.constraints)
+        run_nextpnr("ice40", arguments, folder)
+        run_icepack("top.asc", "top.bin", folder)
+        (folder / "netlist.json").unlink()
+
+    key = [netlist.read_text(), design.constraints, *arguments, nextpnr_version("ice40")]
+    return cached("board", key, build)
