@@ -16,7 +16,8 @@ class VectorControl(wiring.Component):
 
     A running projection takes elements when the epilogues, or the embedding, produce them; else the elements
     are read from a vector memory, one a cycle as long as there are weights. Latency: 1 cycle to begin, 1 for
-    a header, `Measure.latency` + 1 behind the last element. Cost: a counter, a state machine.
+    a header, 1 to clear; `latency` cycles from the last element's address, or from the last one produced, to
+    `scale`, and as many more as the last stream lags behind the first. Cost: a counter, a state machine.
 
     Parameters
     ----------
@@ -54,6 +55,8 @@ class VectorControl(wiring.Component):
     scale : Out(1)
         A pulse: peak and energy of a projection are complete.
     """
+
+    latency = Measure.latency + 2
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self._count_bits = config.element_bits
