@@ -8,7 +8,8 @@ __all__ = ["LIBRARY"]
 
 _MODULES = (
     "activation", "conductor", "dot", "epilogue", "head", "inputs", "matmul", "measure", "mlgru", "quantiser",
-    "rescale", "scalars", "streams", "weights",
+    "rescale", "scalars", "sequencer", "streams", "vectors",
+    "weights",
 )
 
 LIBRARY: dict[str, Bench] = {
