@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..models.config import ModelConfig
 from ..models.errors import TritforgeError
 from ..models.image import Layout, MemoryMap
-from ..models.trits import TRITS_PER_BYTE
+from .dots import FAMILIES, best_dot
 from .isa import COUNT_BITS, WORDS
 from .mlgru import Mlgru
 
@@ -31,7 +31,7 @@ class AcceleratorConfig:
     name
         What the configuration is called.
     layout
-        Lookup tables and rows a partial-sum block.
+        Codes of a beat, rows a partial-sum block, and the kind of dot product.
     hidden, intermediate
         Largest hidden size and intermediate size of a model.
     states
@@ -44,6 +44,9 @@ class AcceleratorConfig:
         Largest vocabulary of a model.
     streams
         Texts, or positions of one text, that share every weight beat.
+    family
+        Family of devices that dot products are shaped for, one of `dots.FAMILIES`; it changes latencies and
+        cells, never a number.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class AcceleratorConfig:
     memory_beats: int = 0
     vocabulary: int = _MOST
     streams: int = 1
+    family: str = "ice40"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -79,11 +83,20 @@ class AcceleratorConfig:
                 raise TritforgeError(
                     f"accelerator {self.name}: {name} must be from {low} to {high}, not {value!r}"
                 )
+        if not isinstance(self.family, str) or self.family not in FAMILIES:
+            raise TritforgeError(
+                f"accelerator {self.name}: family must be one of {', '.join(FAMILIES)}, not {self.family!r}"
+            )
+        if (self.layout.dot, self.family) == ("lutram", "ice40"):
+            raise TritforgeError(
+                f"accelerator {self.name}: iCE40's lookup tables are no memory, so dot must be lookup or tree"
+                " there, not lutram"
+            )
 
     @property
     def activation_words(self) -> int:
-        """Words of int8 activations: five a column block of the widest matrix."""
-        return TRITS_PER_BYTE * self.layout.column_blocks(max(self.hidden, self.intermediate))
+        """Words of int8 activations: one a weight of a code, for each column block of the widest matrix."""
+        return self.layout.code.trits * self.layout.column_blocks(max(self.hidden, self.intermediate))
 
     @property
     def slot_bits(self) -> int:
@@ -141,7 +154,7 @@ class AcceleratorConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AcceleratorConfig:
-        """A configuration from what `to_dict` gives.
+        """A configuration from what `to_dict` gives; a layout without `dot` has what is best for the family.
 
         Raises
         ------
@@ -158,7 +171,12 @@ class AcceleratorConfig:
             raise TritforgeError(f"the accelerator lacks the field {missing[0]}")
         if not isinstance(values["layout"], dict):
             raise TritforgeError("the accelerator's layout must be a table with tables and row_block")
-        return cls(**{**values, "layout": Layout.from_dict(values["layout"])})
+        layout = {"dot": "lookup", **values["layout"]}
+        config = cls(**{**values, "layout": Layout.from_dict(layout)})
+        if "dot" in values["layout"]:
+            return config
+        best = best_dot(config.family, config.layout.tables)
+        return replace(config, layout=replace(config.layout, dot=best))
 
     @classmethod
     def load(cls, source: str | Path) -> AcceleratorConfig:
@@ -202,7 +220,9 @@ class AcceleratorConfig:
         values = self.to_dict()
         layout = values.pop("layout")
         lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
-        return "\n".join([*lines, "", "[layout]", *(f"{key} = {value}" for key, value in layout.items()), ""])
+        return "\n".join(
+            [*lines, "", "[layout]", *(f"{key} = {_toml(value)}" for key, value in layout.items()), ""]
+        )
 
     def misfits(self, model: ModelConfig) -> list[str]:
         """What of a model is too large, with the numbers; empty if it fits."""

@@ -1,23 +1,19 @@
 """The ways to make a ternary dot product, behind one interface; which is best depends on the family."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
-from numpy.typing import NDArray
 
 from ..models.numerics import INT8
-from ..models.trits import TRITS_PER_BYTE, code_bits, decode_prefix, decode_trits, encode_prefix, encode_trits
+from ..models.trits import CODES, Code
 from .dot import LookupDot, TableFiller
 from .dot_sums import PartialSums
 from .dot_tree import ActivationLoader, TreeDot
 
-__all__ = ["DOTS", "DotKind", "DotUnit"]
+__all__ = ["DOTS", "FAMILIES", "DotKind", "DotUnit", "best_dot"]
 
 
 @dataclass(frozen=True)
@@ -27,48 +23,57 @@ class DotKind:
     Parameters
     ----------
     name
-        What the configuration calls it.
-    trits
-        Weights of a code.
-    encode, decode
-        (..., trits) weights to (...,) codes, and back.
-    stride
-        Words of the activation memory from a column block's first to the next one's.
+        What the configuration calls it (`models.image.Layout`).
     """
 
     name: str
-    trits: int
-    encode: Callable[[NDArray[Any]], NDArray[np.uint8]]
-    decode: Callable[[NDArray[np.uint8]], NDArray[np.int8]]
-    stride: int
 
     @property
-    def code_bits(self) -> int:
-        """Bits of a code."""
-        return code_bits(self.trits)
+    def code(self) -> Code:
+        """How its weights are written."""
+        return CODES[self.name]
 
-    def filler(self, tables: int, words: int, family: str) -> TableFiller | ActivationLoader:
-        """Return the unit that brings `tables` activations a word to dot products, as it suits a family."""
+    def filler(self, tables: int, words: int, stride: int, family: str) -> TableFiller | ActivationLoader:
+        """Return the unit that brings `tables` activations a word to dot products, as it suits a family.
+
+        A column block's words are `stride` from those of the next one, the code's weights or more.
+        """
         if self.name == "tree":
-            return ActivationLoader(tables, words, self.stride)
-        return TableFiller(tables, words, self.trits, self.stride, staged=family != "ice40")
+            return ActivationLoader(tables, words, stride)
+        return TableFiller(tables, words, self.code.trits, stride, staged=_staged(family))
 
     def dot(self, tables: int, family: str) -> LookupDot | TreeDot:
         """Return the dot product of `tables` codes, as it suits a family."""
         if self.name == "tree":
             return TreeDot(tables)
-        return LookupDot(tables, self.trits, fold_sums=family != "xilinx", staged=family != "ice40")
+        return LookupDot(tables, self.code.trits, fold_sums=family != "xilinx", staged=_staged(family))
 
 
-DOTS = {
-    kind.name: kind
-    for kind in (
-        DotKind("lookup", TRITS_PER_BYTE, encode_trits, decode_trits, stride=8),
-        DotKind("lutram", 3, encode_trits, lambda codes: decode_trits(codes, 3), stride=4),
-        DotKind("tree", TRITS_PER_BYTE, encode_prefix, decode_prefix, stride=8),
-    )
-}
+def _staged(family: str) -> bool:
+    """Whether a register behind block RAM pays."""
+    return family != "ice40"
+
+
+DOTS = {name: DotKind(name) for name in CODES}
 """Kind -> how it is made: by lookup in block RAM, in lookup tables used as memory, or by a tree of adders."""
+
+FAMILIES = {"ice40": 32, "ecp5": 208, "gowin": 140, "xilinx": 3760}
+"""Families that dot products are shaped for -> block RAMs of the largest device that is counted on.
+
+They are an iCE40 HX8K, an ECP5 85F, a GW2A-55 and a Virtex-7 1140T, by their data sheets: of 4 kbit on iCE40,
+else 18.
+"""
+
+
+def best_dot(family: str, tables: int) -> str:
+    """Return the kind that takes the fewest lookup tables, as docs/dot.md has measured.
+
+    That is lookup in block RAM. Where tables would take more than half of a family's block RAMs, which also
+    hold everything else, it is LUT RAM on Xilinx and the adder tree elsewhere.
+    """
+    if 2 * tables <= FAMILIES[family]:
+        return "lookup"
+    return "lutram" if family == "xilinx" else "tree"
 
 
 class DotUnit(wiring.Component):
@@ -84,7 +89,7 @@ class DotUnit(wiring.Component):
     tables
         Codes of a beat.
     family
-        Family of devices that it shall suit (`sim.synthesis.FAMILIES`).
+        One of `FAMILIES`.
     rows
         Rows of a block.
     blocks
@@ -95,7 +100,7 @@ class DotUnit(wiring.Component):
     Attributes
     ----------
     write, address, word : In
-        Write port of the activation memory: word stride * b + j holds the activation of column
+        Write port of the activation memory: word `stride` * b + j holds the activation of column
         (trits * b + j) * tables + t in its byte t.
     start, block, fill_bank : In
         Fills a bank with the activations of a column block.
@@ -110,15 +115,13 @@ class DotUnit(wiring.Component):
         Something is read in the cycle that writes it, which must not be.
     """
 
-    def __init__(
-        self, kind: str, tables: int, family: str, rows: int, blocks: int, slots: int = 1
-    ) -> None:
-        self._kind = DOTS[kind]
-        words = self._kind.stride * blocks * slots
+    def __init__(self, kind: str, tables: int, family: str, rows: int, blocks: int, slots: int = 1) -> None:
+        self._code = DOTS[kind].code
+        words = self.stride * blocks * slots
         word = ArrayLayout(signed(INT8.bits), tables)
-        self._filler = self._kind.filler(tables, words, family)
-        self._dot = self._kind.dot(tables, family)
-        columns = blocks * self._kind.trits * tables
+        self._filler = DOTS[kind].filler(tables, words, self.stride, family)
+        self._dot = DOTS[kind].dot(tables, family)
+        columns = blocks * self._code.trits * tables
         bits = (-INT8.low * columns).bit_length() + 1
         self._sums = PartialSums(rows, self._dot.total_bits, bits, self._dot.latency)
         self.collision = Signal()
@@ -132,7 +135,7 @@ class DotUnit(wiring.Component):
                 "fill_bank": In(1),
                 "done": Out(1),
                 "valid": In(1),
-                "codes": In(ArrayLayout(unsigned(self._kind.code_bits), tables)),
+                "codes": In(ArrayLayout(unsigned(self._code.bits), tables)),
                 "bank": In(1),
                 "first": In(1),
                 "final": In(1),
@@ -141,6 +144,11 @@ class DotUnit(wiring.Component):
                 "sum_valid": Out(1),
             }
         )
+
+    @property
+    def stride(self) -> int:
+        """Words from a column block's first to the next one's: a power of two, for a cheap address."""
+        return int(2 ** (self._code.trits - 1).bit_length())
 
     @property
     def steps(self) -> int:

@@ -10,8 +10,9 @@ In memory, numbers are little-endian. A row of the embedding is a beat with its 
 and 1, exponent in byte 2), then its int8 entries. A vector (norm weights, gains, lower bounds) is int16. A
 BitLinear is a header beat (constant: mantissa in bytes 0 and 1, exponent in byte 2; epsilon: exponent in
 byte 3, mantissa in bytes 4 and 5), its gain and its matrix. A matrix goes row block by row block, in each
-column block by column block, in each row by row, one beat a row: byte t holds the five trits of columns
-``start + j * tables + t``, j = 0 to 4. Everything is padded with zeros to whole beats, a matrix with zero
+column block by column block, in each row by row, one beat a row: code t (`trits.CODES`; a byte of five trits,
+or five bits of three) holds the trits of columns ``start + j * tables + t``, j from 0 on. Codes lie one
+behind another from the lowest bit on. Everything is padded with zeros to whole beats, a matrix with zero
 trits to whole column blocks.
 """
 
@@ -20,7 +21,7 @@ import io
 import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -34,7 +35,7 @@ from .files import replacing
 from .numerics import ACT, SCALE, Ints
 from .quantise import BitLinear, Block, Head, IntegerModel, Norm, trit_count
 from .tokenizer import Tokenizer
-from .trits import ENTRIES, TRITS_PER_BYTE, decode_trits, encode_trits
+from .trits import CODES, Code
 
 __all__ = [
     "Image",
@@ -48,13 +49,14 @@ __all__ = [
 ]
 
 _MAGIC = b"\x93TRITIMG"
-_VERSION = 2
+_VERSION = 3
 _PREAMBLE = struct.Struct("<8sII32s")  # magic, version, bytes of the header, its SHA-256
 _PAGE = 4096  # the device's memory starts at a multiple of this, so that it can be mapped alone
 _EMBEDDING_CHUNK = 4096  # rows written at once
 _HEADER = struct.Struct("<HbbH")  # a BitLinear's header beat
 _MAX_TABLES = 4096
 _MAX_ROW_BLOCK = 2**16 - 2
+_BEAT_UNIT = 8  # bytes: a header must fit a beat, and int16 its halves
 
 Progress = Callable[[int, int], None]
 """Called with the bytes written so far and in all."""
@@ -67,10 +69,12 @@ class Layout:
     Parameters
     ----------
     tables : int
-        Lookup tables read at once, one byte of a beat each: a multiple of 8 from 8 to 4096.
+        Codes of a beat, for a lookup table each where there are tables: a multiple of 8 from 8 to 4096.
     row_block : int
-        Rows whose partial sums are held at once: even, from 122 (a step fills an entry of the next tables) to
+        Rows whose partial sums are held at once: even, from the code's `steps` (a row hides a step) to
         65,534.
+    dot : str
+        Kind of dot product whose code the weights are written in, one of `trits.CODES`.
 
     Raises
     ------
@@ -80,30 +84,48 @@ class Layout:
 
     tables: int
     row_block: int
+    dot: str = "lookup"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.dot, str) or self.dot not in CODES:
+            raise TritforgeError(f"dot must be one of {', '.join(CODES)}, not {self.dot!r}")
         if type(self.tables) is not int or self.tables % 8 or not 8 <= self.tables <= _MAX_TABLES:
             raise TritforgeError(
                 f"tables must be a multiple of 8 from 8 to {_MAX_TABLES}, not {self.tables!r}"
             )
+        least = self.code.steps + self.code.steps % 2
         if (
             type(self.row_block) is not int
             or self.row_block % 2
-            or not ENTRIES <= self.row_block <= _MAX_ROW_BLOCK
+            or not least <= self.row_block <= _MAX_ROW_BLOCK
         ):
             raise TritforgeError(
-                f"row_block must be even, from {ENTRIES} to {_MAX_ROW_BLOCK}, not {self.row_block!r}"
+                f"row_block must be even, from {least} to {_MAX_ROW_BLOCK}, not {self.row_block!r}"
             )
+
+    def __str__(self) -> str:
+        """What has to agree between an image and an accelerator."""
+        return f"{self.lanes} lanes of {self.dot} codes and row blocks of {self.row_block}"
+
+    @property
+    def code(self) -> Code:
+        """How the weights are written."""
+        return CODES[self.dot]
 
     @property
     def lanes(self) -> int:
         """Trits in a beat."""
-        return TRITS_PER_BYTE * self.tables
+        return self.code.trits * self.tables
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of a beat's codes."""
+        return self.tables * self.code.bits // 8
 
     @property
     def beat_bytes(self) -> int:
-        """Bytes in a beat."""
-        return self.tables
+        """Bytes in a beat: its codes, and what makes it whole words of 64 bits."""
+        return -(-self.code_bytes // _BEAT_UNIT) * _BEAT_UNIT
 
     def column_blocks(self, columns: int) -> int:
         """Return how many column blocks a matrix or vector of this width has."""
@@ -113,7 +135,7 @@ class Layout:
         """Return how many beats `size` bytes take."""
         return -(-size // self.beat_bytes)
 
-    def to_dict(self) -> dict[str, int]:
+    def to_dict(self) -> dict[str, int | str]:
         """Return the fields by name; :meth:`from_dict` reads them back."""
         return asdict(self)
 
@@ -126,10 +148,11 @@ class Layout:
         TritforgeError
             If a field is missing, unknown or out of range.
         """
-        if set(values) != {"tables", "row_block"}:
-            raise TritforgeError(
-                f"a layout has the fields tables and row_block, not {', '.join(values) or 'none'}"
-            )
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise TritforgeError(f"a layout has no field {unknown[0]}; it has {', '.join(known)}")
+        if missing := [name for name in known if name not in values]:
+            raise TritforgeError(f"the layout lacks the field {missing[0]}")
         return cls(**values)
 
     def digest(self) -> str:
@@ -317,8 +340,11 @@ def _matrix(weights: NDArray[np.int8], layout: Layout) -> Iterator[bytes]:
         block = weights[start : start + layout.row_block]
         padded = np.zeros((len(block), blocks * layout.lanes), np.int8)
         padded[:, :columns] = block
-        trits = padded.reshape(len(block), blocks, TRITS_PER_BYTE, layout.tables)
-        yield encode_trits(np.moveaxis(trits, 2, 3)).transpose(1, 0, 2).tobytes()
+        trits = padded.reshape(len(block), blocks, layout.code.trits, layout.tables)
+        codes = layout.code.encode(np.moveaxis(trits, 2, 3)).transpose(1, 0, 2)
+        beats = np.zeros((*codes.shape[:-1], layout.beat_bytes), np.uint8)
+        beats[..., : layout.code_bytes] = layout.code.pack(codes)
+        yield beats.tobytes()
 
 
 def _hashed(part: _Part) -> Iterator[bytes]:
@@ -690,11 +716,11 @@ class Image:
         weights = np.empty((rows, columns), np.int8)
         for start in range(0, rows, self.layout.row_block):
             count = min(self.layout.row_block, rows - start)
-            codes = beats[start * blocks : (start + count) * blocks].reshape(
-                blocks, count, self.layout.tables
-            )
+            data = beats[start * blocks : (start + count) * blocks].reshape(blocks, count, -1)
+            if data[..., self.layout.code_bytes :].any():
+                raise self._damaged(section, "a beat is not padded with zeros")
             try:
-                trits = decode_trits(codes)
+                trits = self.layout.code.decode(self.layout.code.unpack(data, self.layout.tables))
             except TritforgeError as error:
                 raise self._damaged(section, str(error)) from None
             trits = trits.transpose(1, 0, 3, 2).reshape(count, -1)

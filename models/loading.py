@@ -80,8 +80,8 @@ class Model:
         if isinstance(self.source, Image):
             if self.source.layout != layout:
                 raise TritforgeError(
-                    f"{self.name} is laid out for {_shown(self.source.layout)}, but the accelerator reads"
-                    f" {_shown(layout)}: pack the model for this accelerator"
+                    f"{self.name} is laid out for {self.source.layout}, but the accelerator reads"
+                    f" {layout}: pack the model for this accelerator"
                 )
             return self.source
         if trit_count(self.config) <= _IN_MEMORY_TRITS:
@@ -200,10 +200,6 @@ class Model:
                 if any(end is not None and type(end) is not int for end in ends):
                     raise TritforgeError(f"{path}: eos_token_id must be a token's number or a list of them")
         return frozenset(end for end in ends if isinstance(end, int) and 0 <= end < self.config.vocab_size)
-
-
-def _shown(layout: Layout) -> str:
-    return f"{layout.tables} tables and row blocks of {layout.row_block}"
 
 
 def load(name: str | Path) -> Model:

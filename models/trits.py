@@ -14,7 +14,9 @@ bits a trit, where 11 is no trit, so it can tell that a trit is 2 and that its b
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,10 @@ from numpy.typing import NDArray
 from .errors import TritforgeError
 
 __all__ = [
+    "CODES",
     "ENTRIES",
     "TRITS_PER_BYTE",
+    "Code",
     "code_bits",
     "decode_prefix",
     "decode_trits",
@@ -177,3 +181,51 @@ def _refuse(bad: NDArray[np.bool_], codes: NDArray[np.uint8], trits: int) -> Non
     if bad.any():
         count = {5: "five", 3: "three"}.get(trits, trits)
         raise TritforgeError(f"byte 0x{int(codes[bad].flat[0]):02x} is no code of {count} trits")
+
+
+@dataclass(frozen=True)
+class Code:
+    """How weights are written for a kind of dot product.
+
+    Parameters
+    ----------
+    trits
+        Weights of a code.
+    steps
+        Cycles in which the dot product takes in a column block's activations; so many rows hide them.
+    encode, decode
+        (..., trits) weights to (...,) codes, and back; a number that is no code raises `TritforgeError`.
+    """
+
+    trits: int
+    steps: int
+    encode: Callable[[NDArray[Any]], NDArray[np.uint8]]
+    decode: Callable[[NDArray[np.uint8]], NDArray[np.int8]]
+
+    @property
+    def bits(self) -> int:
+        """Bits of a code."""
+        return code_bits(self.trits)
+
+    def pack(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(..., n) codes to (..., bytes) of them one behind another, the first in the lowest bits."""
+        if self.bits == 8:
+            return codes
+        bits = np.unpackbits(codes[..., None], axis=-1, count=self.bits, bitorder="little")
+        return np.packbits(bits.reshape(*codes.shape[:-1], -1), axis=-1, bitorder="little")
+
+    def unpack(self, data: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+        """(..., bytes) to the (..., count) codes that `pack` has put there."""
+        if self.bits == 8:
+            return data[..., :count]
+        bits = np.unpackbits(data, axis=-1, count=count * self.bits, bitorder="little")
+        codes = np.packbits(bits.reshape(*data.shape[:-1], count, self.bits), axis=-1, bitorder="little")
+        return codes[..., 0]
+
+
+CODES: Mapping[str, Code] = {
+    "lookup": Code(TRITS_PER_BYTE, ENTRIES, encode_trits, decode_trits),
+    "lutram": Code(3, entries(3), encode_trits, partial(decode_trits, trits=3)),
+    "tree": Code(TRITS_PER_BYTE, TRITS_PER_BYTE, encode_prefix, decode_prefix),
+}
+"""By kind of dot product: by lookup in block RAM, in lookup tables used as memory, or by a tree of adders."""

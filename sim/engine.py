@@ -159,9 +159,7 @@ class RtlEngine:
         program = compile_program(image.config, config, shared_inputs=image.shared_inputs)
         if image.layout != config.layout:
             raise TritforgeError(
-                f"the image is laid out for {image.layout.lanes} lanes and row blocks of"
-                f" {image.layout.row_block}; the accelerator {config.name} has {config.layout.lanes} and"
-                f" {config.layout.row_block}"
+                f"the image is laid out for {image.layout}; the accelerator {config.name} has {config.layout}"
             )
         self.library = compiled_accelerator(config, waveforms=waveforms)
         self._library = _library(self.library)

@@ -74,7 +74,7 @@ def study(kind: str, lanes: int, family: str, seeds: Sequence[int] = SEEDS) -> d
     ToolError
         If a tool fails.
     """
-    trits = DOTS[kind].trits
+    trits = DOTS[kind].code.trits
     tables = -(-lanes // trits)
     weights = tables * trits
     unit = DotUnit(kind, tables, family, _ROWS, max(_LEAST_BLOCKS, -(-_COLUMNS // weights)))
@@ -102,7 +102,7 @@ def study(kind: str, lanes: int, family: str, seeds: Sequence[int] = SEEDS) -> d
         "kind": kind,
         "family": family,
         "lanes": weights,
-        "bits_per_weight": round(DOTS[kind].code_bits / trits, 4),
+        "bits_per_weight": round(DOTS[kind].code.bits / trits, 4),
         "fill_cycles": unit.steps,
         "latency": unit.latency,
         "sum_bits": len(unit.sum),

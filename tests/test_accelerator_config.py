@@ -27,6 +27,7 @@ layouts = st.builds(
     Layout,
     tables=st.integers(1, 512).map(lambda n: 8 * n),
     row_block=st.integers(61, 32_767).map(lambda n: 2 * n),
+    dot=st.sampled_from(["lookup", "lutram", "tree"]),
 )
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 configs = st.builds(
@@ -40,6 +41,7 @@ configs = st.builds(
     memory_beats=st.integers(0, 1 << 32),
     vocabulary=st.integers(1, 65_535),
     streams=st.integers(1, 16),
+    family=st.sampled_from(["ecp5", "gowin", "xilinx"]),
 )
 
 
@@ -71,10 +73,30 @@ def test_a_file_without_a_name_is_named_after_itself(tmp_path: Path) -> None:
 
 
 def test_what_need_not_be_given_is_one_stream_memory_outside_and_any_vocabulary() -> None:
-    given = {key: value for key, value in CONFIG.to_dict().items() if key not in ("vocabulary", "streams")}
-    del given["memory_beats"]
+    optional = ("memory_beats", "vocabulary", "streams", "family")
+    given = {key: value for key, value in CONFIG.to_dict().items() if key not in optional}
     config = AcceleratorConfig.from_dict(given)
-    assert (config.memory_beats, config.vocabulary, config.streams) == (0, 65_535, 1)
+    assert (config.memory_beats, config.vocabulary, config.streams, config.family) == (0, 65_535, 1, "ice40")
+
+
+@pytest.mark.parametrize(
+    ("family", "tables", "dot"),
+    [("ice40", 8, "lookup"), ("ecp5", 104, "lookup"), ("ecp5", 112, "tree"), ("xilinx", 4096, "lutram")],
+)
+def test_a_family_has_its_best_dot_product_unless_another_is_named(
+    family: str, tables: int, dot: str
+) -> None:
+    values = CONFIG.to_dict() | {"family": family, "layout": {"tables": tables, "row_block": 128}}
+    assert AcceleratorConfig.from_dict(values).layout == Layout(tables, 128, dot)
+    for other in ("lookup", "tree"):
+        values["layout"] = Layout(tables, 128, other).to_dict()
+        assert AcceleratorConfig.from_dict(values).layout.dot == other
+
+
+def test_presets_look_sums_up_in_block_ram_for_the_family_that_they_name() -> None:
+    configs = [AcceleratorConfig.load(name) for name in presets()]
+    assert {config.layout.dot for config in configs} == {"lookup"}
+    assert AcceleratorConfig.load("up5k").family == "ice40"
 
 
 def test_sizes_follow_from_the_parameters() -> None:
@@ -85,6 +107,9 @@ def test_sizes_follow_from_the_parameters() -> None:
     # Two slots, each of a power of two.
     assert (CONFIG.slot_bits, CONFIG.activation_depth) == (4, 32)
     assert (replace(CONFIG, hidden=121).slot_bits, replace(CONFIG, hidden=121).activation_depth) == (5, 64)
+    # 100 columns are five column blocks of 24, three words each.
+    three = replace(CONFIG, layout=Layout(8, 128, "lutram"), family="ecp5")
+    assert (three.activation_words, three.beat_bits, three.block_bits) == (15, 64, 3)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +148,16 @@ def test_counters_are_as_wide_as_the_largest_number_in_them(
         ({"memory_beats": -1}, "accelerator mine: memory_beats must be from 0 to 4294967296, not -1"),
         ({"hidden": "64"}, "accelerator mine: hidden must be from 1 to 65535, not '64'"),
         ({"hidden": 64.0}, "accelerator mine: hidden must be from 1 to 65535, not 64.0"),
+        (
+            {"family": "up5k"},
+            "accelerator mine: family must be one of ice40, ecp5, gowin, xilinx, not 'up5k'",
+        ),
+        ({"family": ["ice40"]}, "accelerator mine: family must be one of ice40, .*, not \\['ice40'\\]"),
+        (
+            {"layout": Layout(8, 128, "lutram")},
+            "accelerator mine: iCE40's lookup tables are no memory, so dot must be lookup or tree there,"
+            " not lutram",
+        ),
     ],
 )
 def test_a_value_out_of_range_is_refused(fields: dict[str, Any], sentence: str) -> None:
@@ -135,11 +170,15 @@ def test_a_value_out_of_range_is_refused(fields: dict[str, Any], sentence: str) 
     [
         (
             {"lanes": 40},
-            "an accelerator has no field lanes; it has hidden, intermediate, layout, memory_beats, name,",
+            "an accelerator has no field lanes; it has family, hidden, intermediate, layout, memory_beats, name,",
         ),
         ({"states": None}, "the accelerator lacks the field states"),
         ({"layout": 8}, "the accelerator's layout must be a table with tables and row_block"),
-        ({"layout": {"tables": 8}}, "a layout has the fields tables and row_block, not tables"),
+        ({"layout": {"tables": 8}}, "the layout lacks the field row_block"),
+        (
+            {"layout": {"tables": 8, "row_block": 128, "lanes": 5}},
+            "a layout has no field lanes; it has tables, ",
+        ),
         ({"layout": {"tables": 7, "row_block": 128}}, "tables must be a multiple of 8 from 8 to 4096, not 7"),
     ],
 )

@@ -8,8 +8,9 @@ import pytest
 from simulate import simulate as run
 from tritforge.hdl.dot_sums import PartialSums
 from tritforge.hdl.dot_tree import TreeDot
-from tritforge.hdl.dots import DOTS, DotUnit
+from tritforge.hdl.dots import DOTS, FAMILIES, DotUnit, best_dot
 from tritforge.models.trits import encode_prefix
+from tritforge.sim import synthesis
 from tritforge.sim.benches.dot import BENCHES, WatchedDotUnit
 from tritforge.sim.benches.driver import simulate
 
@@ -36,17 +37,26 @@ def test_units_for_every_family_give_the_same_sums(kind: str, tables: int, famil
 
 
 def test_kinds_say_what_a_weight_costs_in_memory() -> None:
-    bits = {name: (kind.code_bits, kind.trits) for name, kind in DOTS.items()}
+    bits = {name: (kind.code.bits, kind.code.trits) for name, kind in DOTS.items()}
     assert bits == {"lookup": (8, 5), "lutram": (5, 3), "tree": (8, 5)}
-    for kind in DOTS.values():
-        trits = np.random.default_rng(0).integers(-1, 2, (4, 7, kind.trits))
-        assert (kind.decode(kind.encode(trits)) == trits).all()
 
 
 def test_a_fill_takes_as_many_cycles_as_a_table_has_entries() -> None:
-    assert {kind: DotUnit(kind, 2, "ice40", 9, 3).steps for kind in DOTS} == {
-        "lookup": 122, "lutram": 14, "tree": 5
-    }  # fmt: skip
+    steps = {"lookup": 122, "lutram": 14, "tree": 5}
+    assert {kind: DotUnit(kind, 2, "ice40", 9, 3).steps for kind in DOTS} == steps
+    assert {kind: dot.code.steps for kind, dot in DOTS.items()} == steps
+
+
+def test_lookup_in_block_ram_is_the_best_where_tables_take_at_most_half_of_it() -> None:
+    for family, blocks in FAMILIES.items():
+        assert best_dot(family, blocks // 2) == "lookup"
+        assert best_dot(family, blocks // 2 + 1) == ("lutram" if family == "xilinx" else "tree")
+    assert best_dot("ice40", 8) == best_dot("ecp5", 16) == best_dot("xilinx", 208) == "lookup"
+    assert best_dot("ecp5", 208) == "tree"
+
+
+def test_families_are_those_that_can_be_synthesised() -> None:
+    assert tuple(FAMILIES) == synthesis.FAMILIES
 
 
 def test_a_sum_is_as_wide_as_the_largest_vector_needs() -> None:

@@ -30,7 +30,7 @@ from tritforge.models.numerics import Ints
 from tritforge.models.quantise import BitLinear, Block, Head, Norm, quantise
 from tritforge.models.synthesis import synthesise
 from tritforge.models.tokenizer import Tokenizer
-from tritforge.models.trits import trit_table
+from tritforge.models.trits import decode_prefix, trit_table
 
 
 class RandomModel:
@@ -94,7 +94,12 @@ def config_of(d: int, wide: int, vocabulary: int, layers: int) -> ModelConfig:
 
 
 configs = st.builds(config_of, st.integers(1, 90), st.integers(1, 90), st.integers(1, 300), st.integers(1, 3))
-layouts = st.builds(Layout, st.integers(1, 4).map(lambda n: 8 * n), st.integers(61, 100).map(lambda n: 2 * n))
+layouts = st.builds(
+    Layout,
+    st.integers(1, 4).map(lambda n: 8 * n),
+    st.integers(61, 100).map(lambda n: 2 * n),
+    st.sampled_from(["lookup", "lutram", "tree"]),
+)
 
 
 def assert_equal_parts(found: object, expected: object) -> None:
@@ -126,6 +131,16 @@ def test_a_beat_has_five_lanes_a_table() -> None:
     layout = Layout(16, 200)
     assert (layout.lanes, layout.beat_bytes) == (80, 16)
     assert [layout.column_blocks(n) for n in (1, 80, 81)] == [1, 1, 2]
+    assert (Layout(16, 200, "tree").lanes, Layout(16, 200, "tree").beat_bytes) == (80, 16)
+
+
+@pytest.mark.parametrize(
+    ("tables", "lanes", "beat_bytes"), [(8, 24, 8), (16, 48, 16), (24, 72, 16), (64, 192, 40)]
+)
+def test_a_beat_of_codes_of_five_bits_is_whole_words_of_64(tables: int, lanes: int, beat_bytes: int) -> None:
+    layout = Layout(tables, 14, "lutram")
+    assert (layout.lanes, layout.beat_bytes) == (lanes, beat_bytes)
+    assert [layout.column_blocks(n) for n in (lanes, lanes + 1)] == [1, 2]
 
 
 @pytest.mark.parametrize("tables", [0, 4, 12, -8, 4104, 8.0, True])
@@ -140,16 +155,35 @@ def test_a_wrong_row_block_is_refused(rows: Any) -> None:
         Layout(8, rows)
 
 
+@pytest.mark.parametrize(("dot", "steps"), [("lookup", 122), ("lutram", 14), ("tree", 6)])
+def test_a_row_block_may_be_as_small_as_the_cycles_in_which_activations_come(dot: str, steps: int) -> None:
+    assert Layout(8, steps, dot).row_block == steps
+    with pytest.raises(
+        TritforgeError, match=f"row_block must be even, from {steps} to 65534, not {steps - 2}"
+    ):
+        Layout(8, steps - 2, dot)
+
+
+@pytest.mark.parametrize("dot", ["", "Lookup", 5, None, ["lookup"]])
+def test_an_unknown_kind_of_dot_product_is_refused(dot: Any) -> None:
+    with pytest.raises(TritforgeError, match="dot must be one of lookup, lutram, tree, not "):
+        Layout(8, 122, dot)
+
+
 def test_a_layout_comes_back_from_its_fields_and_has_a_digest_of_its_own() -> None:
     layout = Layout(8, 122)
-    assert Layout.from_dict(json.loads(json.dumps(layout.to_dict()))) == layout
-    digests = {each.digest() for each in (layout, Layout(16, 122), Layout(8, 124))}
-    assert len(digests) == 3
+    others = (Layout(16, 122), Layout(8, 124), Layout(8, 122, "tree"), Layout(8, 122, "lutram"))
+    for each in (layout, *others):
+        assert Layout.from_dict(json.loads(json.dumps(each.to_dict()))) == each
+    assert len({each.digest() for each in (layout, *others)}) == 5
     assert Layout(8, 122).digest() == layout.digest()
-    with pytest.raises(TritforgeError, match="tables and row_block"):
-        Layout.from_dict({"tables": 8})
-    with pytest.raises(TritforgeError, match="tables and row_block"):
-        Layout.from_dict({"tables": 8, "row_block": 122, "colour": 1})
+    for given_, sentence in (
+        ({}, "the layout lacks the field tables"),
+        ({"tables": 8, "row_block": 122}, "the layout lacks the field dot"),
+        ({**layout.to_dict(), "colour": 1}, "a layout has no field colour; it has tables, row_block, dot"),
+    ):
+        with pytest.raises(TritforgeError, match=f"^{sentence}$"):
+            Layout.from_dict(given_)
 
 
 # Where things lie -------------------------------------------------------------------------------------------
@@ -223,9 +257,16 @@ def test_a_number_lies_where_the_format_says(
     rows_here = min(layout.row_block, linear.rows - start)
     blocks = -(-linear.columns // layout.lanes)
     beat = start * blocks + block * rows_here + (row - start)
-    byte = int(memory[base + where.layer[f"{name}.matrix"].offset + beat, t])
-    trit = int(trit_table()[byte & 127, j]) * (-1 if byte & 128 else 1)
+    codes = int.from_bytes(memory[base + where.layer[f"{name}.matrix"].offset + beat].tobytes(), "little")
+    bits = {"lookup": 8, "lutram": 5, "tree": 8}[layout.dot]
+    code = codes >> bits * t & (1 << bits) - 1
+    if layout.dot == "tree":
+        trit = int(decode_prefix(np.array([code], np.uint8))[0, j])
+    else:
+        sign, index = divmod(code, 1 << (bits - 1))
+        trit = int(trit_table(5 if bits == 8 else 3)[index, j]) * (-1 if sign else 1)
     assert trit == linear.weights[row, column]
+    assert codes >> bits * layout.tables == 0
 
 
 # Round trips ------------------------------------------------------------------------------------------------
@@ -351,7 +392,7 @@ def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
 # Damage -----------------------------------------------------------------------------------------------------
 
 PREAMBLE = struct.Struct("<8sII32s")
-VERSION = 2
+VERSION = 3
 
 
 @pytest.fixture(scope="module")
@@ -445,10 +486,10 @@ def test_something_behind_the_last_section_is_refused(packed: bytes) -> None:
         Image(packed + b"abc")
 
 
-@pytest.mark.parametrize("version, advice", [(3, "use a newer tritforge"), (1, "pack the model again")])
+@pytest.mark.parametrize("version, advice", [(4, "use a newer tritforge"), (2, "pack the model again")])
 def test_another_version_is_refused_whatever_follows(packed: bytes, version: int, advice: str) -> None:
     damaged = packed[:8] + struct.pack("<I", version) + bytes(100)
-    with pytest.raises(TritforgeError, match=f"image version {version}, but .* reads version 2; {advice}"):
+    with pytest.raises(TritforgeError, match=f"image version {version}, but .* reads version 3; {advice}"):
         Image(damaged)
 
 
@@ -556,6 +597,27 @@ def test_contents_that_no_writer_makes_are_refused_when_read(packed: bytes) -> N
         edited(layer + where.layer["bound"].offset, 1, 0x80).block(0)
     with pytest.raises(TritforgeError, match="section embedding is damaged: a scale's mantissa"):
         edited(0, 1, 0).embedding(np.array([0]))
+
+
+@pytest.mark.parametrize(
+    ("dot", "byte", "value", "message"),
+    [
+        # Code 14 of three trits is no entry of its table; the sixth byte of eight holds no code.
+        ("lutram", 0, 14, "byte 0x0e is no code of three trits"),
+        ("lutram", 5, 1, "a beat is not padded with zeros"),
+        # The lowest of its equals is a code, 0xff is not.
+        ("tree", 0, 0xFF, "byte 0xff is no code of five trits"),
+    ],
+)
+def test_contents_of_other_codes_that_no_writer_makes_are_refused(
+    dot: str, byte: int, value: int, message: str
+) -> None:
+    image = in_memory_image(RandomModel(config_of(13, 17, 19, 1)), Layout(8, 122, dot))
+    beat = image.map.layer_base + image.map.layer["i.matrix"].offset
+    image.memory = image.memory.copy()
+    image.memory[beat, byte] = value
+    with pytest.raises(TritforgeError, match=rf"section layer\.0 is damaged: {message}"):
+        image.block(0)
 
 
 # Sizes ------------------------------------------------------------------------------------------------------

@@ -35,14 +35,14 @@ class WatchedDotUnit(wiring.Component):
     """
 
     def __init__(self, kind: str, tables: int, family: str = "ice40", rows: int = 9) -> None:
-        self.kind, self.tables, self.rows = DOTS[kind], tables, rows
+        self.code, self.tables, self.rows = DOTS[kind].code, tables, rows
         self.inner = DotUnit(kind, tables, family, rows, _BLOCKS, slots=2)
         super().__init__({**dict(self.inner.signature.members.items()), "collision": Out(1)})
 
     @property
     def lanes(self) -> int:
         """Weights of a beat."""
-        return self.kind.trits * self.tables
+        return self.code.trits * self.tables
 
     def elaborate(self, platform: object) -> Module:
         """Amaranth's."""
@@ -82,7 +82,7 @@ def _blocks(unit: WatchedDotUnit, products: Sequence[Product]) -> Iterator[_Bloc
         count = -(-columns // unit.lanes)
         padded = np.zeros((rows, count * unit.lanes), np.int64)
         padded[:, :columns] = product.weights
-        codes = unit.kind.encode(padded.reshape(rows, count, unit.kind.trits, -1).swapaxes(2, 3))
+        codes = unit.code.encode(padded.reshape(rows, count, unit.code.trits, -1).swapaxes(2, 3))
         sums = product.weights @ product.activations
         for top in range(0, rows, unit.rows):
             for block in range(count):
@@ -99,9 +99,9 @@ def _words(unit: WatchedDotUnit, product: Product, half: int) -> list[tuple[int,
     """Address and contents of the words of a product's activations, in a half of the memory."""
     padded = np.zeros(_BLOCKS * unit.lanes, np.int64)
     padded[: len(product.activations)] = product.activations
-    words = padded.reshape(_BLOCKS, unit.kind.trits, unit.tables).tolist()
+    words = padded.reshape(_BLOCKS, unit.code.trits, unit.tables).tolist()
     return [
-        ((half * _BLOCKS + block) * unit.kind.stride + digit, word)
+        ((half * _BLOCKS + block) * unit.inner.stride + digit, word)
         for block, digits in enumerate(words)
         for digit, word in enumerate(digits)
     ]
