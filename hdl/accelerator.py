@@ -158,7 +158,7 @@ class Accelerator(wiring.Component):
         m.submodules.unpacker = unpacker = Unpacker(config.beat_bits, config.element_bits)
         m.submodules.weights = weights = WeightBuffer(config.hidden)
         m.submodules.vectors = vectors = VectorControl(config)
-        m.submodules.matmul = matmul = MatMul(config, tag, Datapath.behind + config.lag)
+        m.submodules.matmul = matmul = MatMul(config, tag, Datapath.latency + config.lag)
         datapaths = [Datapath(config) for _ in range(config.streams)]
         for k, datapath in enumerate(datapaths):
             m.submodules[f"datapath{k}"] = datapath
@@ -272,7 +272,7 @@ class Accelerator(wiring.Component):
         config = self.config
         active = Signal()
         row, count = Signal(config.element_bits), Signal(config.element_bits)
-        drain = Signal(range(Datapath.behind + 1))
+        drain = Signal(range(Datapath.latency + 1))
         take, header, begin = Signal(), Signal(), Signal()
         whose = Signal(range(config.streams))
         # One stream's elements are measured as they come, those of several when all have come.
@@ -315,7 +315,7 @@ class Accelerator(wiring.Component):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.comb += begin.eq(1)
-                m.d.sync += drain.eq(Datapath.behind)
+                m.d.sync += drain.eq(Datapath.latency)
                 m.next = "ELEMENTS"
             with m.State("ELEMENTS"):
                 with m.If(take):

@@ -83,7 +83,7 @@ class Datapath(wiring.Component):
     """One stream: vector unit, output scale, epilogues, head, and all their memories.
 
     What is common to all streams (which row, which element, which weight) comes from outside; what depends on
-    the stream's numbers is here. Latency: `behind` cycles from a sum to the last thing that it causes.
+    the stream's numbers is here. Latency: `latency` cycles from a sum to the last thing that it causes.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class Datapath(wiring.Component):
         `PROBE`.
     """
 
-    behind = Rescaler.latency + Epilogue.latency + 2
+    latency = Rescaler.latency + Epilogue.latency + 2
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self._config = config
