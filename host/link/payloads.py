@@ -1,0 +1,125 @@
+"""What is written to a device, as bytes: settings, tokens, programs, images, the text of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...hdl.accelerator import settings_layout
+from ...hdl.compiler import compile_program
+from ...hdl.conductor import STOPS
+from ...hdl.config import AcceleratorConfig
+from ...hdl.link.protocol import CHECK_BYTES, Register
+from ...models.errors import TritforgeError
+from ...models.image import Image
+from ...models.loading import Model
+from ...models.numerics import to_scale
+
+__all__ = [
+    "MOST_TOKENS",
+    "TABLE_ENTRIES",
+    "memory_bytes",
+    "program_bytes",
+    "settings_bytes",
+    "text_table",
+    "token_bytes",
+    "words_bytes",
+]
+
+MOST_TOKENS = 0xFFFF
+"""Most tokens that one request lets a device choose."""
+TABLE_ENTRIES = 128
+"""Tokens whose text a device knows."""
+_UNKNOWN = "?"
+
+
+def settings_bytes(
+    *,
+    temperature: float | None = None,
+    seed: int = 0,
+    stop: Iterable[int] = (),
+    emit_raw: bool = False,
+) -> bytes:
+    """Return the register SETTINGS of a run.
+
+    Parameters
+    ----------
+    temperature
+        Divides the logits before noise is added; None for the most likely token.
+    seed
+        Of the noise, 32 bits.
+    stop
+        Tokens that end a generation.
+    emit_raw
+        Whether each token comes with its raw logits.
+
+    Raises
+    ------
+    TritforgeError
+        If there are more stop tokens than the accelerator compares with.
+    """
+    stops = sorted(stop)
+    if len(stops) > STOPS:
+        raise TritforgeError(
+            f"{len(stops)} stop tokens are more than the {STOPS} that the accelerator compares with"
+        )
+    mantissa, exponent = (0, 0) if temperature is None else to_scale(1 / temperature)
+    values = {
+        "stops": stops + [0] * (STOPS - len(stops)),
+        "stops_enabled": (1 << len(stops)) - 1,
+        "sample": temperature is not None,
+        "emit_raw": emit_raw,
+        "temperature_mantissa": mantissa,
+        "temperature_exponent": exponent,
+        "seeds": [seed & 0xFFFFFFFF],
+    }
+    bits = int(settings_layout(1).const(values).as_value().value)
+    return bits.to_bytes(Register.SETTINGS.size, "little")
+
+
+def token_bytes(token: int, new_tokens: int) -> bytes:
+    """Return the register TOKEN: consume this one, choose so many (0 or 1: one, which is not consumed)."""
+    return words_bytes([token, new_tokens]) + b"\1"
+
+
+def words_bytes(words: Iterable[int]) -> bytes:
+    """Return 16-bit words, the low byte first."""
+    return b"".join(word.to_bytes(2, "little") for word in words)
+
+
+def program_bytes(image: Image, config: AcceleratorConfig) -> bytes:
+    """Return the program of an image's model.
+
+    Raises
+    ------
+    TritforgeError
+        If the model, or its program, does not fit the accelerator.
+    """
+    return words_bytes(compile_program(image.config, config, shared_inputs=image.shared_inputs).words())
+
+
+def memory_bytes(image: Image) -> bytes:
+    """Return the weight memory of an image, with zeros up to a whole block of a CHECK."""
+    data = image.memory.tobytes()
+    return data.ljust(-(-len(data) // CHECK_BYTES) * CHECK_BYTES, b"\0")
+
+
+def text_table(model: Model) -> bytes:
+    """Return the text of each token as a byte, for a device that writes text itself.
+
+    The token that ends a text is a line break.
+
+    Raises
+    ------
+    TritforgeError
+        If the model's tokens are no characters, or more than the table holds.
+    """
+    symbols: Sequence[str] | None = model.symbols
+    if symbols is None or len(symbols) > TABLE_ENTRIES:
+        raise TritforgeError(
+            f"a board tells a story by itself only with a model that reads characters, of at most"
+            f" {TABLE_ENTRIES}; {model.name} has {model.config.vocab_size} tokens"
+            + ("" if symbols is not None else " of more than a character")
+        )
+    texts = ("\n" if token in model.stop else symbol for token, symbol in enumerate(symbols))
+    table = b"".join((text if text.isascii() else _UNKNOWN).encode() for text in texts)
+    return table.ljust(TABLE_ENTRIES, _UNKNOWN.encode())
