@@ -20,7 +20,8 @@ bench-core: $(VENV)/test.stamp
 	$(BIN)/tritforge bench-core $(ONLY) --out docs/core.json
 	$(BIN)/python -P -m tritforge.host.coretables docs/core.json docs/core.md
 	$(BIN)/python -P -m tritforge.host.unitpages docs/core.json docs/units
-	$(BIN)/python -P -m tritforge.sim.study docs/dot.json docs/dot.md
+	$(BIN)/python -P -m tritforge.sim.study docs/dot.json
+	$(BIN)/python -P -m tritforge.host.dottables docs/dot.json docs/dot.md
 
 # The text that tiny was trained on is not part of the project: say where it is, as in TINY=stories.txt.
 results: $(VENV)/base.stamp

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.config import read_json
-from ..models.files import replacing
-from .documents import rewritten
+from .documents import rewrite, rewritten
 from .report import Table
 from .unitreport import KINDS, dot_table, unit_table
 
@@ -154,10 +153,7 @@ def _table(name: str, results: Mapping[str, Any]) -> Table:
 
 def main(arguments: Sequence[str]) -> None:
     """Rewrite the tables of the document named after the result's file."""
-    path = Path(arguments[1])
-    text = core_document(path.read_text(encoding="utf-8"), read_json(Path(arguments[0])))
-    with replacing(path) as stream:
-        stream.write(text.encode())
+    rewrite(Path(arguments[1]), partial(core_document, results=read_json(Path(arguments[0]))))
 
 
 if __name__ == "__main__":

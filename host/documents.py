@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..models.errors import TritforgeError
 from ..models.files import replacing
 from .report import TABLES, Table
 
-__all__ = ["main", "rewritten", "table_names"]
+__all__ = ["main", "rewrite", "rewritten", "table_names"]
 
 Tables = Mapping[str, Callable[[Mapping[str, Any]], Table]]
 """Tables by the name that a document's mark gives."""
@@ -67,13 +68,18 @@ def rewritten(
     return _marked(mark).sub(table, text)
 
 
+def rewrite(path: Path, new: Callable[[str], str]) -> None:
+    """Replace a document by what `new` makes of its text."""
+    text = new(path.read_text(encoding="utf-8"))
+    with replacing(path) as stream:
+        stream.write(text.encode())
+
+
 def main(arguments: Sequence[str]) -> None:
     """Rewrite the tables of all documents named after the result's file."""
     results = read_json(Path(arguments[0]))
     for path in map(Path, arguments[1:]):
-        text = rewritten(path.read_text(encoding="utf-8"), results)
-        with replacing(path) as stream:
-            stream.write(text.encode())
+        rewrite(path, partial(rewritten, results=results))
 
 
 if __name__ == "__main__":

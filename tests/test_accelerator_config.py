@@ -170,7 +170,7 @@ def test_a_value_out_of_range_is_refused(fields: dict[str, Any], sentence: str) 
     [
         (
             {"lanes": 40},
-            "an accelerator has no field lanes; it has family, hidden, intermediate, layout, memory_beats, name,",
+            "an accelerator has no field lanes; it has family, hidden, intermediate, layout, memory_beats,",
         ),
         ({"states": None}, "the accelerator lacks the field states"),
         ({"layout": 8}, "the accelerator's layout must be a table with tables and row_block"),
