@@ -1,4 +1,4 @@
-"""The link's protocol: frames, commands, address spaces and registers, written down once for both ends.
+"""The link's protocol: frames, commands and address spaces, written down once for both ends.
 
 docs/link.md explains it. A host asks, the device answers each request with one response; everything a host
 reads stays where it is until the host says that it has it, so any request may be repeated.
@@ -12,18 +12,24 @@ from binascii import crc_hqx
 __all__ = [
     "BUFFER_BYTES",
     "CHECK_BYTES",
+    "COUNTER_BYTES",
     "CRC_BYTES",
     "CRC_INIT",
     "ESCAPE",
     "ESCAPE_XOR",
+    "EVERY_CAUSE",
     "FLAG",
     "HEADER_BYTES",
+    "IDENTITY_ADDRESS",
+    "IDENTITY_BYTES",
     "LAST",
+    "MOST_COUNT",
     "MOST_DATA",
     "PROTOCOL",
-    "RING_BYTES",
+    "RING_WORDS",
+    "SETTINGS_BYTES",
+    "TABLE_ENTRIES",
     "Control",
-    "Register",
     "Space",
     "Status",
     "Verb",
@@ -40,123 +46,94 @@ CRC_INIT = 0xFFFF
 CRC_BYTES = 2
 """CRC-16/CCITT-FALSE, the high byte first: over body and CRC it is 0."""
 
-HEADER_BYTES = 6
-"""Of a request: number, verb and space, address (3 bytes, the lowest first), count."""
-MOST_DATA = 128
+HEADER_BYTES = 5
+"""Of a request: verb and space, address in words (2 bytes, the low one first), count, number."""
+MOST_DATA = 120
 """Most data bytes of a request or response."""
+MOST_COUNT = 127
+"""Greatest count that is not refused."""
 CHECK_BYTES = 256
-"""Unit of a CHECK's count."""
-RING_BYTES = 256
-"""Bytes of results that the device keeps until the host has taken them."""
+"""A CHECK's block."""
+RING_WORDS = 128
+"""Words of results that the device keeps until the host has taken them."""
 BUFFER_BYTES = 512
-"""The device's buffer, one block RAM: a request's data, the text table, the ring."""
+"""The device's buffer, one block RAM: a request, text table and identity, the ring."""
+TABLE_ENTRIES = 110
+"""Tokens whose text the device knows."""
+IDENTITY_ADDRESS, IDENTITY_BYTES = TABLE_ENTRIES // 2, 18
+"""Behind the text table: PROTOCOL, 0, BUILD (8 bytes), CONFIG (the first 8 bytes of the configuration's hash)."""
+SETTINGS_BYTES = 12
+"""`settings_layout(1)` in 11 bytes, and the number of the cause whose cycles are counted."""
+EVERY_CAUSE = 0x1F
+"""Counts all cycles in which the accelerator is not idle."""
+COUNTER_BYTES = 4
+"""Of the counter, read as one."""
 LAST = 0x8000
-"""Set in a token's record when the accelerator now waits for the host."""
+"""Set in a token's word when the accelerator now waits for the host."""
 
 
 class Verb(enum.IntEnum):
-    """High half of a request's second byte."""
+    """High half of a request's command, one bit for each."""
 
     READ = 0x00
     """Answer with `count` bytes."""
     WRITE = 0x10
     """Obey the `count` data bytes in their order."""
     CHECK = 0x20
-    """Answer with the CRC of `count` times CHECK_BYTES bytes, the high byte first."""
-    OPEN = 0x30
-    """As READ; the request's number is the first of a new series, and text mode ends."""
+    """As READ, but the data are only counted into the CRC; up to the end of `count` blocks."""
+    OPEN = 0x40
+    """As READ; opens a session, and ends text mode."""
 
 
 class Space(enum.IntEnum):
-    """Low half of a request's second byte: what the address means."""
+    """Low half of a request's command: what the address means."""
 
-    REGISTERS = 0
-    """See `Register`; bytes."""
-    WEIGHTS = 1
-    """The weight memory; 16-bit words: address and count are even."""
-    PROGRAM = 2
-    """The program memory, to be written; 16-bit words."""
-    STATE = 3
-    """h of all layers; 16-bit words; while the accelerator is idle."""
-    RING = 4
-    """Results, to be read; the address is the position modulo RING_BYTES."""
-    TABLE = 5
-    """The text of each token, a byte, to be written; 128 of them."""
-    PROMPT = 6
-    """Written: tokens of 16 bits to consume, one after another; answered when the last one was accepted."""
+    SETTINGS = 0x0
+    """WRITE: SETTINGS_BYTES of settings. READ: the counter, COUNTER_BYTES."""
+    WEIGHTS = 0x1
+    """The weight memory."""
+    PROGRAM = 0x2
+    """The program memory, to be written."""
+    STATE = 0x3
+    """h of all layers."""
+    RING = 0x4
+    """Results, to be read; the address is the position, modulo 256, and what was before it has been taken."""
+    TABLE = 0x5
+    """The text of each token, a byte; behind it the identity."""
+    TOKENS = 0x6
+    """Written: tokens to consume, one after another."""
+    CONTROL = 0x7
+    """Written without data: the address is `Control`."""
+    CHOOSE = 0xE
+    """Written: a token to consume, after which `address` tokens are chosen."""
+    POSITION = 0xF
+    """Written, one word: a new position, with the address as its upper half."""
 
 
-class Status(enum.IntEnum):
+class Status(enum.IntFlag):
     """A response's second byte."""
 
-    OK = 0
-    REFUSED = 1
-    """No such verb or space, or a count that does not fit; nothing was done."""
-    STALE = 2
-    """The number is of a request before the last one; nothing was done."""
-
-
-class Register(enum.IntEnum):
-    """Byte addresses of registers, the lowest byte first; with their number of bytes in `size`."""
-
-    # Read
-    BUILD = 0x00
-    CONFIG = 0x08
-    STATUS = 0x10
-    PROTOCOL = 0x11
-    PRODUCED = 0x12
-    CYCLES = 0x14
-    SATURATIONS = 0x18
-    POSITION = 0x1C
-    COUNTED = 0x20
-    # Written
-    SETTINGS = 0x40
-    TOKEN = 0x50
-    NEW_POSITION = 0x58
-    TAKEN = 0x5C
-    WATCH = 0x5E
-    CONTROL = 0x5F
-
-    @property
-    def size(self) -> int:
-        """Number of bytes."""
-        return _SIZES[self]
-
-
-_SIZES = {
-    Register.BUILD: 8,
-    Register.CONFIG: 8,
-    Register.STATUS: 1,
-    Register.PROTOCOL: 1,
-    Register.PRODUCED: 2,
-    Register.CYCLES: 4,
-    Register.SATURATIONS: 4,
-    Register.POSITION: 4,
-    Register.COUNTED: 4,
-    Register.SETTINGS: 16,
-    Register.TOKEN: 5,
-    Register.NEW_POSITION: 4,
-    Register.TAKEN: 2,
-    Register.WATCH: 1,
-    Register.CONTROL: 1,
-}
+    IDLE = 0x01
+    """The accelerator waits for a token; as it was before the request was obeyed."""
+    TEXT = 0x02
+    """Results leave as text."""
+    BOOT_FAILED = 0x04
+    """No whole set of frames was in flash."""
+    REFUSED = 0x40
+    """Nothing was done: not while the accelerator runs, or too great a count."""
+    OPEN = 0x80
+    """A session is open; if not, nothing was done."""
 
 
 class Control(enum.IntFlag):
-    """Bits of CONTROL when written, and of STATUS when read."""
+    """Address of a WRITE to CONTROL."""
 
-    IDLE = 0x01
-    """Read: the accelerator waits for a token, and none is on its way to it."""
-    HALT = 0x02
-    """Written: a generation ends at its next token, until HALT is cleared."""
-    RESET = 0x04
-    """Written: the accelerator is reset, and the ring is emptied; clears itself."""
-    TEXT = 0x08
+    HALT = 0x01
+    """A generation ends at its next token, until HALT is cleared."""
+    TEXT = 0x02
     """Results leave as text, a byte of TABLE for a token, without being asked for."""
-    BOOTING = 0x10
-    """Read: requests are being read from flash."""
-    BOOT_FAILED = 0x20
-    """Read: a frame in flash was damaged, or refused."""
+    RESET = 0x04
+    """The accelerator, the counter and the ring are reset; clears itself."""
 
 
 def crc(data: bytes, start: int = CRC_INIT) -> int:
