@@ -1,6 +1,6 @@
 """Weight memory in the four single-port RAMs of an iCE40 UltraPlus."""
 
-from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, Signal, unsigned
+from amaranth.hdl import Array, Cat, ClockSignal, Instance, Module, Mux, Signal, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -157,7 +157,11 @@ class SpramMemory(wiring.Component):
     request, beats, vector_request, vector_beats :
         The accelerator's read channels, seen from the memory.
     write, write_address, write_word : In
-        Writes a 16-bit word; its address counts words. Not while beats are read.
+        Writes a 16-bit word; its address counts words. Not while it is `busy`.
+    read : In(1), word : Out
+        The word at `write_address`, a cycle later. Not while it is `busy`.
+    busy : Out(1)
+        Beats are wanted.
     """
 
     def __init__(self, vector_beats: int, simulated: bool = False) -> None:
@@ -173,6 +177,9 @@ class SpramMemory(wiring.Component):
                 "write": In(1),
                 "write_address": In(ADDRESS_BITS + 2),
                 "write_word": In(_WORD_BITS),
+                "read": In(1),
+                "word": Out(_WORD_BITS),
+                "busy": Out(1),
             }
         )
 
@@ -205,7 +212,7 @@ class SpramMemory(wiring.Component):
         for k, ram in enumerate(rams):
             m.submodules[f"ram{k}"] = ram
             m.d.comb += [
-                ram.address.eq(Mux(self.write, self.write_address[2:], address)),
+                ram.address.eq(Mux(self.write | self.read, self.write_address[2:], address)),
                 ram.write.eq(self.write & (self.write_address[:2] == k)),
                 ram.data.eq(self.write_word),
             ]
@@ -214,5 +221,7 @@ class SpramMemory(wiring.Component):
             vectors.taken.eq(self.vector_beats.valid & self.vector_beats.ready),
             self.beats.payload.eq(Cat(word)),
             self.vector_beats.payload.eq(Cat(word)),
+            self.word.eq(Array(word)[self.write_address[:2]]),
+            self.busy.eq(matrices.wanted | vectors.wanted),
         ]
         return m
