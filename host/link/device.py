@@ -14,17 +14,17 @@ from ...hdl.config import AcceleratorConfig
 from ...hdl.isa import LAYOUT, WORDS, Epilogue, Instruction, Opcode
 from ...hdl.link.protocol import (
     CHECK_BYTES,
-    CRC_BYTES,
+    COUNTER_BYTES,
     LAST,
-    MOST_DATA,
+    MOST_COUNT,
     PROTOCOL,
-    RING_BYTES,
+    RING_WORDS,
+    SETTINGS_BYTES,
+    TABLE_ENTRIES,
     Control,
-    Register,
     Space,
     Status,
     Verb,
-    crc,
 )
 from ...models.config import ModelConfig
 from ...models.errors import TritforgeError
@@ -32,20 +32,15 @@ from ...models.golden import GoldenModel, Logits
 from ...models.image import Image, MemoryMap
 from ...models.quantise import IntegerModel
 from .flashfile import read_frames
-from .frames import Decoder, Request, Response, encode
-from .payloads import TABLE_ENTRIES
+from .frames import Decoder, Request, Response, encode, intact
 
 __all__ = ["GoldenDevice"]
 
-_ADDRESSES = 1 << 24
-_REGISTER_BYTES = Register.CONTROL + 1
-_LAST_BYTES = {register + register.size - 1: register for register in Register}
+_ADDRESSES = 1 << 16
+_RING_TURN = 256
 _JUNK = b"\xa5"
 """What memories hold at first: nobody may rely on zeros."""
-
-
-class _RefusedError(Exception):
-    """A request for something that is not there."""
+_WHILE_IT_RUNS = (Space.RING, Space.TABLE, Space.CONTROL)
 
 
 class GoldenDevice:
@@ -82,17 +77,18 @@ class GoldenDevice:
         if config.streams != 1:
             raise TritforgeError(f"a board's accelerator has one stream, and {config.name} {config.streams}")
         self._config = config
-        self._identity = bytes.fromhex(build + config.digest()[: 2 * Register.CONFIG.size])
         size = config.memory_beats * config.layout.beat_bytes
-        self._weights = bytearray(_JUNK * min(size or _ADDRESSES, _ADDRESSES))
-        self._program = bytearray(_JUNK * 2 * config.program_words)
-        self._state = bytearray(_JUNK * 2 * config.states)
-        self._table = bytearray(_JUNK * TABLE_ENTRIES)
-        self._ring = bytearray(_JUNK * RING_BYTES)
-        self._written = bytearray(_REGISTER_BYTES)
+        self._weights = _memory(min(size // 2 or _ADDRESSES, _ADDRESSES))
+        self._program = _memory(config.program_words)
+        self._state = _memory(config.states)
+        self._ring = _memory(RING_WORDS)
+        self._settings = bytes(SETTINGS_BYTES)
+        identity = bytes([PROTOCOL, 0]) + bytes.fromhex(build + config.digest()[: 2 * 8])
+        self._table = bytearray(_JUNK * TABLE_ENTRIES + identity)
         self._model: GoldenModel | None = None
         self._decoder = Decoder()
         self._number: int | None = None
+        self._status = Status(0)
         self._control = Control(0)
         self._next: int | None = None
         self._reset()
@@ -100,9 +96,8 @@ class GoldenDevice:
 
     def exchange(self, data: bytes) -> bytes:
         """See `SimulatedDevice`: it obeys what is complete, and chooses a token if it has room for it."""
-        sent = b""
-        for request in filter(None, map(Request.from_bytes, self._decoder.feed(data))):
-            sent += encode(self._answer(request).to_bytes())
+        bodies = filter(None, map(intact, self._decoder.feed(data)))
+        sent = b"".join(map(self._answer, filter(None, map(Request.from_bytes, bodies))))
         return sent + self._work()
 
     @property
@@ -113,134 +108,104 @@ class GoldenDevice:
     # Requests ---------------------------------------------------------------------------------------------
 
     def _boot(self, flash: bytes) -> None:
-        """Obey the frames in flash."""
+        """Obey the requests in flash, but for the OPEN that ends them."""
         try:
-            answers = [self._answer(request).status for request in read_frames(flash)]
+            *requests, _ = read_frames(flash)
         except TritforgeError:
-            answers = [Status.REFUSED]
-        if any(answers):
-            self._control |= Control.BOOT_FAILED
-        self._number = None
+            self._status |= Status.BOOT_FAILED
+            return
+        for request in requests:
+            if self._refuses(request):
+                self._status |= Status.BOOT_FAILED
+                break
+            self._obey(request)
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> bytes:
+        """Obey a request, if that is possible; return the frame that is sent."""
+        status = self._status | (Status.IDLE if self._idle else 0)
+        status |= Status.TEXT if self._control & Control.TEXT else 0
+        produced = self._produced
+        data = unsent = b""
+        again = request.verb == Verb.WRITE and request.number == self._number
         opens = request.verb == Verb.OPEN
-        if not opens and (self._number is None or (request.number - self._number) % 256 > 127):
-            return Response(request.number, Status.STALE)
-        try:
-            data = self._obey(request)
-        except _RefusedError:
-            return Response(request.number, Status.REFUSED)
-        if opens:
-            self._control &= ~Control.TEXT
-        self._number = request.number
-        return Response(request.number, Status.OK, data)
+        if (self._status & Status.OPEN or opens) and not again:
+            if self._refuses(request):
+                status |= Status.REFUSED
+            else:
+                data = self._obey(request)
+                self._number = request.number
+                self._status |= Status.OPEN
+                if opens:
+                    self._control &= ~Control.TEXT
+        if request.verb == Verb.CHECK:
+            data, unsent = b"", data
+        return encode(Response(request.number, status, produced, data).to_bytes(), unsent)
+
+    def _refuses(self, request: Request) -> bool:
+        return request.count > MOST_COUNT or (not self._idle and request.space not in _WHILE_IT_RUNS)
 
     def _obey(self, request: Request) -> bytes:
-        match request.verb:
-            case Verb.READ | Verb.OPEN:
-                return self._read(request)
-            case Verb.CHECK:
-                if request.space != Space.WEIGHTS:
-                    raise _RefusedError
-                stretch = self._stretch(request, self._weights, request.count * CHECK_BYTES)
-                return crc(bytes(self._weights[stretch])).to_bytes(CRC_BYTES, "big")
-            case Verb.WRITE:
-                self._write(request)
-                return b""
-        raise _RefusedError
-
-    def _stretch(self, request: Request, memory: bytes | bytearray, count: int, unit: int = 2) -> slice:
-        """The part of a memory that a request means."""
-        end = request.address + count
-        if not count or request.address % unit or count % unit or end > len(memory):
-            raise _RefusedError
-        return slice(request.address, end)
+        """Do what a request says; return what is read."""
+        if request.verb == Verb.WRITE:
+            self._write(request)
+            return b""
+        if request.verb == Verb.CHECK:
+            block = CHECK_BYTES // 2
+            end = (request.address // block + request.count) * block
+            return self._weights[request.address : end].tobytes()
+        return self._read(request)
 
     def _read(self, request: Request) -> bytes:
-        if request.count > MOST_DATA:
-            raise _RefusedError
+        words = slice(request.address, request.address + request.count // 2)
         match request.space:
-            case Space.REGISTERS:
-                registers = self._registers()
-                return registers[self._stretch(request, registers, request.count, 1)]
-            case Space.RING:
-                position = request.address % RING_BYTES
-                return bytes((self._ring * 2)[position : position + request.count])
+            case Space.SETTINGS:
+                data = bytes(COUNTER_BYTES)
             case Space.WEIGHTS:
-                return bytes(self._weights[self._stretch(request, self._weights, request.count)])
-            case Space.STATE if self._idle:
-                return bytes(self._state[self._stretch(request, self._state, request.count)])
-        raise _RefusedError
+                data = self._weights[words].tobytes()
+            case Space.STATE:
+                data = self._state[words].tobytes()
+            case Space.RING:
+                self._taken = request.address % _RING_TURN
+                places = np.arange(words.start, words.stop) % RING_WORDS
+                data = self._ring[places].tobytes()
+            case Space.TABLE:
+                data = bytes(self._table[2 * words.start : 2 * words.stop])
+            case _:
+                data = b""
+        return data[: request.count].ljust(request.count, _JUNK)
 
     def _write(self, request: Request) -> None:
-        count, data = request.count, request.data
-        again = request.number == self._number
-        if not 1 <= count <= MOST_DATA:
-            raise _RefusedError
+        address, data = request.address, request.data
+        words = np.frombuffer(data[: len(data) // 2 * 2], "<u2")
         match request.space:
-            case Space.REGISTERS:
-                stretch = self._stretch(request, self._written, count, 1)
-                for address, byte in zip(range(stretch.start, stretch.stop), data, strict=True):
-                    self._written[address] = byte
-                    if not again and address in _LAST_BYTES:
-                        self._act(_LAST_BYTES[address])
-            case Space.WEIGHTS:
-                self._weights[self._stretch(request, self._weights, count)] = data
+            case Space.SETTINGS:
+                self._settings = data.ljust(SETTINGS_BYTES, b"\0")
+            case Space.WEIGHTS | Space.PROGRAM:
+                memory = self._weights if request.space == Space.WEIGHTS else self._program
+                memory[address : address + len(words)] = words[: max(len(memory) - address, 0)]
                 self._model = None
-            case Space.PROGRAM:
-                self._program[self._stretch(request, self._program, count)] = data
-                self._model = None
-            case Space.STATE if self._idle:
-                self._state[self._stretch(request, self._state, count)] = data
+            case Space.STATE:
+                self._state[address : address + len(words)] = words[: max(len(self._state) - address, 0)]
             case Space.TABLE:
-                self._table[self._stretch(request, self._table, count, 1)] = data
-            case Space.PROMPT if self._idle and not count % 2:
-                if not again:
-                    self._forward(np.frombuffer(data, "<u2"))
-            case _:
-                raise _RefusedError
-
-    def _registers(self) -> bytes:
-        status = self._control | (Control.IDLE if self._idle else 0)
-        values = {
-            Register.STATUS: status,
-            Register.PROTOCOL: PROTOCOL,
-            Register.PRODUCED: self._produced,
-            Register.SATURATIONS: self._saturations,
-            Register.POSITION: self._position,
-        }
-        registers = bytearray(_REGISTER_BYTES)
-        registers[: Register.STATUS] = self._identity
-        for register, value in values.items():
-            registers[register : register + register.size] = value.to_bytes(register.size, "little")
-        return bytes(registers)
-
-    def _act(self, register: Register) -> None:
-        """Obey a register whose last byte was written."""
-        value = int.from_bytes(self._written[register : register + register.size], "little")
-        match register:
-            case Register.TOKEN if self._idle:
-                token, self._left, logits = value & 0xFFFF, value >> 16 & 0xFFFF, value >> 32 & 1
-                if logits:
-                    self._next = token
-                else:
-                    self._forward(np.array([token]))
-            case Register.NEW_POSITION if self._idle:
-                self._position = value
-            case Register.TAKEN:
-                self._taken = value
-            case Register.CONTROL:
-                self._control = Control(value & (Control.HALT | Control.TEXT))
-                if value & Control.RESET:
+                self._table[: len(data)] = data[:TABLE_ENTRIES]
+            case Space.TOKENS if len(words):
+                self._forward(words)
+            case Space.CHOOSE if len(words):
+                self._next, self._left = int(words[0]), address
+            case Space.CONTROL:
+                if address & Control.RESET:
                     self._reset()
+                self._control = Control(address & (Control.HALT | Control.TEXT))
+            case Space.POSITION if len(words):
+                self._position = address << 16 | int(words[0])
 
     # The accelerator --------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
         self._produced = self._taken = 0
-        self._unread = b""
+        self._unread: list[int] = []
         self._next = None
-        self._left = self._position = self._saturations = 0
+        self._left = self._position = 0
         self.fault = ""
 
     @property
@@ -253,58 +218,58 @@ class GoldenDevice:
         if self.busy:
             self._unread, chosen = self._choose()
             if self._unread and self._control & Control.TEXT:
-                self._unread, text = b"", bytes([self._table[chosen % TABLE_ENTRIES]])
-        room = RING_BYTES - (self._produced - self._taken) % (1 << 16)
-        for byte in self._unread[:room]:
-            self._ring[self._produced % RING_BYTES] = byte
-            self._produced = (self._produced + 1) % (1 << 16)
+                self._unread, text = [], bytes([self._table[chosen % TABLE_ENTRIES]])
+        room = RING_WORDS - (self._produced - self._taken) % _RING_TURN
+        for word in self._unread[:room]:
+            self._ring[self._produced % RING_WORDS] = word
+            self._produced = (self._produced + 1) % _RING_TURN
         self._unread = self._unread[room:]
         return text
 
-    def _choose(self) -> tuple[bytes, int]:
+    def _choose(self) -> tuple[list[int], int]:
         """Consume the next token; return what is to be read of the one chosen, and the token itself."""
-        bits = int.from_bytes(self._written[Register.SETTINGS : Register.TOKEN], "little")
+        bits = int.from_bytes(self._settings[: SETTINGS_BYTES - 1], "little")
         layout = settings_layout(1)
         settings: Any = Const(layout, bits % (1 << layout.size))
         position = self._position
         logits = self._forward(np.array([self._next]))
         if logits is None or self._model is None:
-            return b"", 0
-        temperature = None
+            return [], 0
+        temperature: tuple[int, int] | None = None
         if settings.sample:
             temperature = int(settings.temperature_mantissa), int(settings.temperature_exponent)
-        before = self._model.saturations.count
         chosen = self._model.choose(logits, position, temperature, int(settings.seeds[0]))
-        self._saturations += self._model.saturations.count - before
         enabled = [int(stop) for k, stop in enumerate(settings.stops) if settings.stops_enabled >> k & 1]
         last = self._left <= 1 or chosen in enabled or settings.halt or bool(self._control & Control.HALT)
         self._next, self._left = (None if last else chosen), self._left - 1
-        record = (chosen | (LAST if last else 0)).to_bytes(2, "little")
+        words = [chosen | (LAST if last else 0)]
         if settings.emit_raw:
-            raw = logits.sums[0].astype("<i4").tobytes()
-            scale = np.array([logits.mantissa[0], logits.exponent[0]]).astype("<i2").tobytes()
-            record = b"".join(raw[k : k + 3] for k in range(0, len(raw), 4)) + record + scale
-        return record, chosen
+            words = [*logits.sums[0].tolist(), *words, int(logits.mantissa[0]), int(logits.exponent[0])]
+        return [word & 0xFFFF for word in words], chosen
 
     def _forward(self, tokens: NDArray[Any]) -> Logits | None:
         """Consume tokens; None, for ever, if what is loaded is no model that has them."""
         try:
             if self._model is None:
-                self._model = GoldenModel(_loaded(self._config, bytes(self._program), bytes(self._weights)))
+                self._model = GoldenModel(
+                    _loaded(self._config, self._program.tobytes(), self._weights.tobytes())
+                )
             model = self._model
             if (tokens >= model.config.vocab_size).any():
                 raise TritforgeError(f"token {tokens.max()} is not in the model's vocabulary")
             shape = (model.config.num_hidden_layers, model.config.hidden_size)
-            h = np.frombuffer(self._state, "<i2", shape[0] * shape[1]).reshape(shape).astype(np.int64)
-            before = model.saturations.count
+            h = self._state[: shape[0] * shape[1]].view(np.int16).reshape(shape).astype(np.int64)
             logits, h = model.forward(tokens, h if self._position else np.zeros_like(h))
         except TritforgeError as error:
             self.fault = str(error)
             return None
-        self._saturations += model.saturations.count - before
-        self._state[: 2 * h.size] = h.astype("<i2").tobytes()
+        self._state[: h.size] = h.reshape(-1).astype(np.int16).view(np.uint16)
         self._position = (self._position + len(tokens)) % (1 << 32)
         return logits
+
+
+def _memory(words: int) -> NDArray[np.uint16]:
+    return np.frombuffer(_JUNK * 2 * words, np.uint16).copy()
 
 
 class _MemoryImage(Image):

@@ -1,8 +1,7 @@
-"""A board at the end of a link: its memories, registers and runs."""
+"""A board at the end of a link: its memories and runs."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -10,48 +9,48 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from ...hdl.accelerator import CAUSES
 from ...hdl.config import AcceleratorConfig
 from ...hdl.link.protocol import (
     CHECK_BYTES,
+    COUNTER_BYTES,
+    IDENTITY_ADDRESS,
+    IDENTITY_BYTES,
     LAST,
+    MOST_COUNT,
+    MOST_DATA,
     PROTOCOL,
-    RING_BYTES,
+    RING_WORDS,
     Control,
-    Register,
     Space,
-    crc,
+    Status,
 )
 from ...models.errors import TritforgeError
 from .link import Link
-from .payloads import token_bytes, words_bytes
+from .payloads import words_bytes
 from .transport import Transport
 
-__all__ = ["Board", "Counters", "Identity", "Loaded", "Progress", "RawLogits"]
+__all__ = ["Board", "Identity", "Loaded", "Progress", "RawLogits"]
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are done, and all."""
 
-_IDENTITY = Register.PROTOCOL + Register.PROTOCOL.size
-_POLL = Register.COUNTED + Register.COUNTED.size - Register.STATUS
+_WORD = 2
 _PROMPT_TOKENS = 16
 """Tokens of a prompt in a request: few, since its answer comes when the last one is accepted."""
-_TOKEN_BYTES = 2
-_SUM_BYTES = 3
-_SCALE = struct.Struct("<Hh")  # mantissa, exponent
-_STRETCH = 8
-"""Blocks that are written together, if the device holds anything else in their place."""
-_MOST_BLOCKS = 255
-_HALF = CHECK_BYTES // 2
+_GLANCE = 8
+"""Words of results that are asked for where none are known to be there."""
+_STRETCH = 8 * CHECK_BYTES
+"""Bytes that are written together, if the device holds anything else in their place."""
+_HASH_BYTES = 8
 
 
 @dataclass(frozen=True)
 class Identity:
     """What a device says it is: build and configuration as the hexadecimal beginnings of their hashes."""
 
+    protocol: int
     build: str
     config: str
-    protocol: int
 
 
 @dataclass(frozen=True)
@@ -60,34 +59,6 @@ class Loaded:
 
     written: int
     kept: int
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What a device counts.
-
-    Parameters
-    ----------
-    status
-        Its state.
-    produced
-        Bytes of results so far, modulo 65,536.
-    cycles
-        Clock cycles in which it worked, modulo 2^32.
-    saturations
-        Values clamped to their format.
-    position
-        Tokens of the text so far.
-    counted
-        Cycles of the watched cause.
-    """
-
-    status: Control
-    produced: int
-    cycles: int
-    saturations: int
-    position: int
-    counted: int
 
 
 @dataclass(frozen=True)
@@ -115,8 +86,6 @@ class Board:
     ----------
     link : Link
         The link.
-    run_cycles : int
-        Cycles of the latest run, from its last prompt token on.
     waited : bool
         Whether the device had to wait for the host in the latest run.
     """
@@ -125,13 +94,10 @@ class Board:
         self, transport: Transport, *, timeout: float = 0.5, attempts: int = 6, patience: float = 20.0
     ) -> None:
         self.link = Link(transport, timeout, attempts)
-        self.run_cycles = 0
         self.waited = False
         self._patience = patience
         self._taken = 0
         self._halt = False
-
-    # Identity and control ---------------------------------------------------------------------------------
 
     def open(self, config: AcceleratorConfig, build: str | None = None) -> Identity:
         """Begin a session: find out that the device is the right one, and reset its accelerator.
@@ -148,16 +114,16 @@ class Board:
         TritforgeError
             If there is no answer, or it is another device.
         """
-        data = self.link.open(Register.BUILD, _IDENTITY)
-        end = Register.CONFIG + Register.CONFIG.size
-        found = Identity(data[: Register.CONFIG].hex(), data[Register.CONFIG : end].hex(), data[-1])
+        data = self.link.open(Space.TABLE, IDENTITY_ADDRESS, IDENTITY_BYTES)
+        hashes = data[-2 * _HASH_BYTES :]
+        found = Identity(data[0], hashes[:_HASH_BYTES].hex(), hashes[_HASH_BYTES:].hex())
         name = self.link.name
         if found.protocol != PROTOCOL:
             raise TritforgeError(
                 f"the device on {name} speaks version {found.protocol} of the link, and this tritforge"
                 f" version {PROTOCOL}: use the tritforge that its bitstream was built with"
             )
-        expected = config.digest()[: 2 * Register.CONFIG.size]
+        expected = config.digest()[: 2 * _HASH_BYTES]
         if found.config != expected:
             raise TritforgeError(
                 f"the device on {name} holds another accelerator (configuration {found.config}) than"
@@ -173,9 +139,8 @@ class Board:
 
     def reset(self) -> None:
         """Stop whatever the accelerator does, and empty its results; memories stay as they are."""
-        self._write(Register.CONTROL, bytes([Control.RESET]))
-        self._taken = self.counters().produced
-        self._halt = False
+        self.link.write(Space.CONTROL, Control.RESET)
+        self._taken = 0
 
     def halt(self) -> None:
         """End the run under way at its next token; what was chosen before still comes.
@@ -184,34 +149,12 @@ class Board:
         """
         self._halt = True
 
-    def counters(self) -> Counters:
-        """Return what the device counts, all as of about the same time."""
-        data = self.link.read(Space.REGISTERS, Register.STATUS, _POLL)
-
-        def value(register: Register) -> int:
-            start = register - Register.STATUS
-            return int.from_bytes(data[start : start + register.size], "little")
-
-        return Counters(
-            Control(value(Register.STATUS)),
-            value(Register.PRODUCED),
-            value(Register.CYCLES),
-            value(Register.SATURATIONS),
-            value(Register.POSITION),
-            value(Register.COUNTED),
-        )
-
-    def watch(self, cause: str) -> None:
-        """Count the cycles of one of `CAUSES`, from 0."""
-        self._write(Register.WATCH, bytes([CAUSES.index(cause)]))
-
     # Memories ---------------------------------------------------------------------------------------------
 
     def load(self, memory: bytes, progress: Progress | None = None) -> Loaded:
         """Fill the weight memory from its beginning, but for what is there already.
 
-        So an interrupted load is resumed by another one. What was loaded is compared once more in the end,
-        with the blocks cut elsewhere: a difference that one CRC does not see, the other does.
+        So an interrupted load is resumed by another one. In the end all is compared once more.
 
         Parameters
         ----------
@@ -225,77 +168,67 @@ class Board:
         TritforgeError
             If there is no answer, or the memory does not hold what was written.
         """
-        written = done = 0
-        for start in range(0, len(memory), _STRETCH * CHECK_BYTES):
-            part = memory[start : start + _STRETCH * CHECK_BYTES]
+        written = 0
+        for start in range(0, len(memory), _STRETCH):
+            part = memory[start : start + _STRETCH]
             if not self._holds(start, part):
-                self.link.write(Space.WEIGHTS, start, part)
+                self.link.write(Space.WEIGHTS, start // _WORD, part)
                 written += len(part)
-            done += len(part)
             if progress is not None:
-                progress(done, len(memory))
-        if not self._holds_all(memory):
-            self.link.write(Space.WEIGHTS, 0, memory)
-            written = len(memory)
-            if not self._holds_all(memory):
+                progress(start + len(part), len(memory))
+        size = MOST_COUNT * CHECK_BYTES
+        for start in range(0, len(memory), size):
+            if not self.link.holds(Space.WEIGHTS, start // _WORD, memory[start : start + size]):
                 raise TritforgeError(
-                    f"the weight memory of the device on {self.link.name} does not hold what was written"
+                    f"the weight memory of the device on {self.link.name} does not hold what was written; see"
+                    " what `tritforge selftest` finds"
                 )
         return Loaded(written, len(memory) - written)
 
-    def _holds_all(self, memory: bytes) -> bool:
-        size = _MOST_BLOCKS * CHECK_BYTES
-        return all(
-            self._holds(start, memory[start : min(start + size, len(memory) - shift)])
-            for shift in (0, _HALF)
-            for start in range(shift, len(memory) - shift, size)
-        )
-
     def _holds(self, start: int, part: bytes) -> bool:
-        """Whether the weight memory has these bytes there, as far as their CRC tells."""
-        return self.link.check(Space.WEIGHTS, start, len(part) // CHECK_BYTES) == crc(part)
+        """Whether the weight memory has these bytes there.
+
+        By chance a CRC of 16 bits is equal too often for all stretches of an image, and that of more bytes is
+        equal just then. So the second half is asked for by itself, too, and its second half, and the last
+        bytes are read. What differs in both halves, or up to the end as an interrupted load leaves it, has
+        two witnesses.
+        """
+        while len(part) > MOST_DATA:
+            if not self.link.holds(Space.WEIGHTS, start // _WORD, part):
+                return False
+            half = len(part) // 2 // _WORD * _WORD
+            start, part = start + half, part[half:]
+        return self.link.read(Space.WEIGHTS, start // _WORD, len(part)) == part
 
     def write_program(self, program: bytes) -> None:
         """Fill the program memory from its beginning."""
         self.link.write(Space.PROGRAM, 0, program)
 
     def write_table(self, table: bytes) -> None:
-        """Fill the text table."""
+        """Set the text of tokens."""
         self.link.write(Space.TABLE, 0, table)
 
     def read_state(self, elements: int) -> bytes:
-        """Return the state memory, 2 bytes an element.
-
-        Raises
-        ------
-        TritforgeError
-            If the accelerator is not idle.
-        """
-        self._check_idle()
-        return self.link.read(Space.STATE, 0, 2 * elements)
+        """Return the state memory, 2 bytes an element; between runs."""
+        return self.link.read(Space.STATE, 0, _WORD * elements)
 
     def write_state(self, state: bytes) -> None:
-        """Fill the state memory from its beginning.
-
-        Raises
-        ------
-        TritforgeError
-            If the accelerator is not idle.
-        """
-        self._check_idle()
+        """Fill the state memory from its beginning; between runs."""
         self.link.write(Space.STATE, 0, state)
 
-    def _check_idle(self) -> None:
-        if not self.counters().status & Control.IDLE:
-            raise TritforgeError(
-                f"the device on {self.link.name} is not idle: its state can be read and written between runs"
-            )
+    def set_position(self, position: int) -> None:
+        """Go to a position of a text, between runs; 0 begins one, with zero state."""
+        self.link.write(Space.POSITION, position >> 16, words_bytes([position & 0xFFFF]))
 
     # Runs -------------------------------------------------------------------------------------------------
 
-    def set_position(self, position: int) -> None:
-        """Go to a position of a text, while the accelerator is idle; 0 begins one, with zero state."""
-        self._write(Register.NEW_POSITION, position.to_bytes(Register.NEW_POSITION.size, "little"))
+    def write_settings(self, settings: bytes) -> None:
+        """Set what `payloads.settings_bytes` gives; between runs."""
+        self.link.write(Space.SETTINGS, 0, settings)
+
+    def counter(self) -> int:
+        """Return the cycles of the cause in the settings, modulo 2^32; between runs."""
+        return int.from_bytes(self.link.read(Space.SETTINGS, 0, COUNTER_BYTES), "little")
 
     def consume(self, tokens: Sequence[int]) -> None:
         """Have the device consume tokens, whatever the model itself would have chosen.
@@ -306,10 +239,10 @@ class Board:
             If there is no answer, or a token takes too long.
         """
         for start in range(0, len(tokens), _PROMPT_TOKENS):
-            self.link.write(Space.PROMPT, 0, words_bytes(tokens[start : start + _PROMPT_TOKENS]))
-        self._wait_until_idle()
+            self.link.write(Space.TOKENS, 0, words_bytes(tokens[start : start + _PROMPT_TOKENS]))
+            self._wait_until_idle()
 
-    def run(self, token: int, new_tokens: int, settings: bytes) -> Iterator[int]:
+    def run(self, token: int, new_tokens: int) -> Iterator[int]:
         """Consume a token, then yield those that the device chooses and consumes in turn, as they come.
 
         The device goes on while the reader does something else. Who wants no more calls `halt` and reads on
@@ -321,33 +254,33 @@ class Board:
             The end of the prompt.
         new_tokens
             Most tokens to choose, 1 to `MOST_TOKENS`.
-        settings
-            `settings_bytes`, without raw logits.
 
         Raises
         ------
         TritforgeError
             If there is no answer, or no token for a long time.
         """
-        self._halt = False
-        self._write(Register.SETTINGS, settings)
-        for record in self._records(_TOKEN_BYTES, token_bytes(token, new_tokens)):
-            chosen = int.from_bytes(record, "little")
-            if chosen & LAST and self._halt:
-                self._write(Register.CONTROL, b"\0")
-            yield chosen & ~LAST
-            if chosen & LAST:
-                return
+        self._halt = halted = self.waited = False
+        self._choose(token, new_tokens)
+        for words in self._results():
+            for word in words:
+                if word & LAST and halted:
+                    self.link.write(Space.CONTROL, Control(0))
+                yield word & ~LAST
+                if word & LAST:
+                    self._wait_until_idle()
+                    return
+            if self._halt and not halted:
+                self.link.write(Space.CONTROL, Control.HALT)
+                halted = True
 
-    def logits(self, tokens: Sequence[int], settings: bytes, vocabulary: int) -> Iterator[RawLogits]:
-        """Consume tokens, and yield the raw logits behind each.
+    def logits(self, tokens: Sequence[int], vocabulary: int) -> Iterator[RawLogits]:
+        """Consume tokens, and yield the raw logits behind each; the settings must ask for them.
 
         Parameters
         ----------
         tokens
             Whatever the model itself would have chosen.
-        settings
-            `settings_bytes` with raw logits.
         vocabulary
             Number of tokens of the model.
 
@@ -356,74 +289,51 @@ class Board:
         TritforgeError
             If there is no answer, or no token for a long time.
         """
-        self._write(Register.SETTINGS, settings)
-        size = _SUM_BYTES * vocabulary + _TOKEN_BYTES + _SCALE.size
         for token in tokens:
-            record = next(self._records(size, token_bytes(token, 0)))
-            words = np.zeros((vocabulary, 4), np.uint8)
-            words[:, 1:] = np.frombuffer(record, np.uint8, _SUM_BYTES * vocabulary).reshape(-1, _SUM_BYTES)
-            sums = words.view("<i4")[:, 0] >> 8
-            mantissa, exponent = _SCALE.unpack(record[-_SCALE.size :])
-            yield RawLogits(sums, mantissa, exponent)
+            self._choose(token, 1)
+            words: list[int] = []
+            for more in self._results():
+                words += more
+                if len(words) >= vocabulary + 3:
+                    break
+            *sums, _, mantissa, exponent = np.array(words, np.uint16).astype(np.int16).tolist()
+            self._wait_until_idle()
+            yield RawLogits(np.array(sums, np.int32), mantissa, exponent)
 
-    def _wait_until_idle(self) -> Counters:
-        position, end = -1, 0.0
-        while True:
-            counters = self.counters()
-            if counters.status & Control.IDLE:
-                return counters
-            if counters.position != position:
-                position, end = counters.position, monotonic() + self._patience
-            elif monotonic() > end:
-                raise self._stopped(counters)
+    def _choose(self, token: int, new_tokens: int) -> None:
+        self.link.write(Space.CHOOSE, new_tokens, words_bytes([token]))
 
-    def _records(self, size: int, token: bytes) -> Iterator[bytes]:
-        """Yield the results of a token, each of so many bytes, as they come, without an end."""
-        self.run_cycles, self.waited = 0, False
-        cycles = self._wait_until_idle().cycles
-        self._write(Register.TOKEN, token)
-        halted = False
-        buffer = b""
+    def _wait_until_idle(self) -> None:
         end = monotonic() + self._patience
+        while not self.link.ask(Space.RING, self._taken, 0).status & Status.IDLE:
+            if monotonic() > end:
+                raise self._stopped()
+
+    def _results(self) -> Iterator[list[int]]:
+        """Yield the words of results as they come, without an end; sometimes none."""
+        end = monotonic() + self._patience
+        expected = _GLANCE
         while True:
-            if self._halt and not halted:
-                self._write(Register.CONTROL, bytes([Control.HALT]))
-                halted = True
-            counters = self.counters()
-            self.run_cycles += (counters.cycles - cycles) % (1 << 32)
-            cycles = counters.cycles
-            available = (counters.produced - self._taken) % (1 << 16)
-            if available:
-                self.waited |= available == RING_BYTES
-                buffer += self._take(available)
+            size = _WORD * min(max(expected, _GLANCE), MOST_DATA // _WORD)
+            response = self.link.ask(Space.RING, self._taken, size)
+            ready = (response.produced - self._taken) % 256
+            if ready > RING_WORDS:
+                raise TritforgeError(
+                    f"the device on {self.link.name} has {ready} words of results where {RING_WORDS} have"
+                    " room: it is at fault"
+                )
+            self.waited |= ready == RING_WORDS
+            words = np.frombuffer(response.data, "<u2")[:ready].tolist()
+            self._taken = (self._taken + len(words)) % 256
+            expected = ready - len(words)
+            if words:
                 end = monotonic() + self._patience
             elif monotonic() > end:
-                raise self._stopped(counters)
-            while len(buffer) >= size:
-                yield buffer[:size]
-                buffer = buffer[size:]
+                raise self._stopped()
+            yield words
 
-    def _take(self, count: int) -> bytes:
-        """Read results, and tell the device that it may overwrite them."""
-        if count > RING_BYTES:
-            raise TritforgeError(
-                f"the device on {self.link.name} has {count} bytes of results where {RING_BYTES} have room:"
-                " it was reset, or is at fault"
-            )
-        start = self._taken % RING_BYTES
-        before_the_end = min(count, RING_BYTES - start)
-        data = self.link.read(Space.RING, start, before_the_end)
-        data += self.link.read(Space.RING, 0, count - before_the_end)
-        self._taken = (self._taken + count) % (1 << 16)
-        self._write(Register.TAKEN, self._taken.to_bytes(Register.TAKEN.size, "little"))
-        return data
-
-    def _stopped(self, counters: Counters) -> TritforgeError:
+    def _stopped(self) -> TritforgeError:
         return TritforgeError(
-            f"the device on {self.link.name} has chosen no token for {self._patience:g} s, at position"
-            f" {counters.position} after {counters.cycles} cycles: load the model and its program again; if"
-            " that does not help, see what `tritforge selftest` finds"
+            f"the device on {self.link.name} has chosen no token for {self._patience:g} s: load the model and"
+            " its program again; if that does not help, see what `tritforge selftest` finds"
         )
-
-    def _write(self, register: Register, data: bytes) -> None:
-        self.link.write(Space.REGISTERS, register, data)

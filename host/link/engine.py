@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...hdl.config import AcceleratorConfig
+from ...hdl.link.protocol import EVERY_CAUSE
 from ...models.engine import Numbers, State, Timing, checked_tokens, whole_prompt
 from ...models.errors import TritforgeError
 from ...models.image import Image
@@ -17,9 +18,12 @@ from .payloads import MOST_TOKENS, memory_bytes, program_bytes, settings_bytes
 
 __all__ = ["BoardEngine"]
 
+_MOST_RAW_COLUMNS = 258
+"""Columns whose sum of INT8 fits the 16 bits that a board sends."""
+
 
 class BoardEngine:
-    """A model on an opened board; an `Engine`.
+    """A model on an opened board; an `Engine`, but that saturations are not counted.
 
     Parameters
     ----------
@@ -39,7 +43,8 @@ class BoardEngine:
     loaded : Loaded
         How much of the image had to be written.
     cycles : int
-        Device cycles of the latest generation, from the prompt's last token on.
+        Counted by the device in the latest generation, from the prompt's last token on; known when it has
+        ended.
 
     Raises
     ------
@@ -77,38 +82,42 @@ class BoardEngine:
         self.board.reset()
         if state is not None:
             self.board.write_state(state.h.astype("<i2").tobytes())
-        self.board.set_position(0 if state is None else state.position)
-        self._next = None if state is None else state.next_token
+        self._position, self._next = (0, None) if state is None else (state.position, state.next_token)
+        self.board.set_position(self._position)
         self.timing = Timing()
         self.cycles = 0
 
-    @property
-    def saturations(self) -> int:
-        """See `Engine`."""
-        return self.board.counters().saturations
-
     def state(self) -> State:
+        """See `Engine`; not while a generation is under way."""
+        shape = (self.config.num_hidden_layers, self.config.hidden_size)
+        h = np.zeros(shape, np.int16)
+        if self._position:  # before that, the memory still holds the text before
+            h[:] = np.frombuffer(self.board.read_state(h.size), "<i2").reshape(shape)
+        return State(h, self._position, self._next, self._digest, self._numbers)
+
+    def logits(self, tokens: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """See `Engine`.
 
         Raises
         ------
         TritforgeError
-            While a generation is under way.
+            If the sums of so wide a model may not fit what a board sends of them.
         """
-        shape = (self.config.num_hidden_layers, self.config.hidden_size)
-        memory = self.board.read_state(shape[0] * shape[1])
-        position = self.board.counters().position
-        # At position 0 the memory still holds the text before.
-        h = np.frombuffer(memory, "<i2").astype(np.int16).reshape(shape) * (position > 0)
-        return State(h, position, self._next, self._digest, self._numbers)
-
-    def logits(self, tokens: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """See `Engine`."""
         ids = checked_tokens(tokens, self.config.vocab_size)
+        if self.config.hidden_size > _MOST_RAW_COLUMNS:
+            raise TritforgeError(
+                f"a board sends raw logits of models with a hidden size of at most {_MOST_RAW_COLUMNS}, not"
+                f" {self.config.hidden_size}"
+            )
         self._next = None
-        found = list(self.board.logits(ids.tolist(), settings_bytes(emit_raw=True), self.config.vocab_size))
-        sums = np.array([each.sums for each in found], np.int32).reshape(len(ids), self.config.vocab_size)
-        return sums, np.array([np.ldexp(float(each.mantissa), each.exponent) for each in found])
+        self.board.write_settings(settings_bytes(emit_raw=True))
+        sums = np.zeros((len(ids), self.config.vocab_size), np.int32)
+        scales = np.zeros(len(ids))
+        for t, raw in enumerate(self.board.logits(ids.tolist(), self.config.vocab_size)):
+            sums[t] = raw.sums
+            scales[t] = np.ldexp(float(raw.mantissa), raw.exponent)
+            self._position += 1
+        return sums, scales
 
     def generate(
         self,
@@ -118,52 +127,60 @@ class BoardEngine:
         temperature: float | None = None,
         seed: int = 0,
         stop: frozenset[int] = frozenset(),
+        cause: int = EVERY_CAUSE,
     ) -> Iterator[int]:
-        """See `Engine`.
+        """See `Engine`; `cause` is the one whose cycles are counted.
 
         The device goes on while the reader does something else: if the reader goes away, the state is that
         behind what the device had chosen until it could be halted.
         """
         tokens = whole_prompt(self._next, prompt, self.config.vocab_size).tolist()
-        settings = settings_bytes(temperature=temperature, seed=seed, stop=stop)
+        settings = settings_bytes(temperature=temperature, seed=seed, stop=stop, cause=cause)
         return self._tokens(tokens, max_new, settings, stop)
 
     def _tokens(
         self, prompt: list[int], max_new: int, settings: bytes, stop: frozenset[int]
     ) -> Iterator[int]:
         timing = self.timing = Timing(prompt_tokens=len(prompt) - 1)
-        self.cycles = 0
+        board = self.board
         start = perf_counter()
         self._next = None
-        self.board.consume(prompt[:-1])
+        board.write_settings(settings)
+        board.consume(prompt[:-1])
+        self._position += len(prompt) - 1
         self._next = prompt[-1]
         timing.prompt_seconds = perf_counter() - start
+        first = board.counter()
         # A generation longer than the accelerator's counter is asked for in several parts.
         while timing.generated_tokens < max_new:
             wanted = min(max_new - timing.generated_tokens, MOST_TOKENS)
-            end, cycles = timing.generated_tokens + wanted, self.cycles
-            run = self.board.run(self._next, wanted, settings)
+            end = timing.generated_tokens + wanted
+            run = board.run(self._next, wanted)
             try:
                 start = perf_counter()
                 for token in run:
-                    if token >= self.config.vocab_size:
-                        raise TritforgeError(
-                            f"the device chose token {token} of {self.config.vocab_size}: it is at fault"
-                        )
                     seconds = perf_counter() - start
                     if not timing.generated_tokens:
                         timing.prompt_tokens += 1
                         timing.prompt_seconds += seconds
                     timing.generated_tokens += 1
                     timing.generate_seconds += seconds
-                    self._next = token
-                    self.cycles = cycles + self.board.run_cycles
+                    self._chosen(token)
                     yield token
                     start = perf_counter()
             except GeneratorExit:
-                self.board.halt()
+                board.halt()
                 for token in run:
-                    self._next = token
+                    self._chosen(token)
                 raise
+            self.cycles = (board.counter() - first) % (1 << 32)
             if self._next in stop or timing.generated_tokens < end:
                 return
+
+    def _chosen(self, token: int) -> None:
+        if token >= self.config.vocab_size:
+            raise TritforgeError(
+                f"the device chose token {token} of {self.config.vocab_size}: it is at fault"
+            )
+        self._position += 1
+        self._next = token

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ...hdl.config import AcceleratorConfig
-from ...hdl.link.protocol import FLAG, MOST_DATA, Control, Register, Space, Verb
+from ...hdl.link.protocol import FLAG, MOST_DATA, Control, Space, Verb
 from ...models.errors import TritforgeError
 from ...models.loading import Model
-from .frames import Decoder, Request, encode
+from .frames import Decoder, Request, encode, intact
 from .payloads import (
     MOST_TOKENS,
     memory_bytes,
     program_bytes,
     settings_bytes,
     text_table,
-    token_bytes,
     words_bytes,
 )
 
 __all__ = ["read_frames", "story_frames"]
 
-_ERASED = 0xFF
-"""Erased flash, and what no frame in flash begins with: it ends the frames."""
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""A UART's first bit is a byte's lowest, an SPI flash's the highest."""
 
 
 def story_frames(
@@ -57,56 +54,61 @@ def story_frames(
     image = model.image(config.layout)
     tokens = model.encode(prompt)
     settings = settings_bytes(temperature=temperature, seed=seed)
+    # Addresses are in words, and a request has at most MOST_DATA bytes of data.
+    size = MOST_DATA // 2
+    words = [(Space.WEIGHTS, memory_bytes(image)), (Space.PROGRAM, program_bytes(image, config))]
     writes = [
-        (Space.WEIGHTS, 0, memory_bytes(image)),
-        (Space.PROGRAM, 0, program_bytes(image, config)),
+        *(
+            (space, start // 2, data[start : start + MOST_DATA])
+            for space, data in words
+            for start in range(0, len(data), MOST_DATA)
+        ),
+        (Space.SETTINGS, 0, settings),
         (Space.TABLE, 0, text_table(model)),
-        (Space.REGISTERS, Register.SETTINGS, settings),
-        (Space.REGISTERS, Register.NEW_POSITION, bytes(Register.NEW_POSITION.size)),
-        (Space.PROMPT, 0, words_bytes(tokens[:-1])),
-        (Space.REGISTERS, Register.CONTROL, bytes([Control.TEXT])),
-        (Space.REGISTERS, Register.TOKEN, token_bytes(tokens[-1], new_tokens)),
+        (Space.POSITION, 0, words_bytes([0])),
+        *(
+            (Space.TOKENS, 0, words_bytes(tokens[start : min(start + size, len(tokens) - 1)]))
+            for start in range(0, len(tokens) - 1, size)
+        ),
+        (Space.CONTROL, Control.TEXT, b""),
+        (Space.CHOOSE, new_tokens, words_bytes(tokens[-1:])),
     ]
-    numbers = _numbers()
-    requests = [Request(next(numbers), Verb.OPEN, Space.REGISTERS, Register.PROTOCOL, 1)]
-    for space, address, data in writes:
-        for start in range(0, len(data), MOST_DATA):
-            part = data[start : start + MOST_DATA]
-            requests.append(Request(next(numbers), Verb.WRITE, space, address + start, len(part), part))
-    return b"".join(encode(request.to_bytes()) for request in requests)
+    # The first number is none that a device might take for that of a request before.
+    requests = [
+        Request(number % 256, Verb.WRITE, space, address, len(data), data)
+        for number, (space, address, data) in enumerate(writes, 1)
+    ]
+    requests.append(Request((len(requests) + 1) % 256, Verb.OPEN, Space.TABLE))
+    return b"".join(encode(request.to_bytes()) for request in requests).translate(_REVERSED)
 
 
-def _numbers() -> Iterator[int]:
-    while True:
-        yield from range(_ERASED)
-
-
-def read_frames(data: bytes) -> list[Request]:
-    """Read what a flash holds, up to its erased part.
+def read_frames(flash: bytes) -> list[Request]:
+    """Read the requests that a flash holds; the OPEN that ends them is the last.
 
     Raises
     ------
     TritforgeError
-        If a frame is damaged, or anything but a request that a flash may hold; says where.
+        If there is anything but requests that a flash may hold; says where.
     """
     requests: list[Request] = []
+    data = flash.translate(_REVERSED)
     start = 0
-    while start < len(data) and data[start] != _ERASED:
-        if data[start] == FLAG:
-            start += 1
-            continue
+    while not requests or requests[-1].verb != Verb.OPEN:
         end = data.find(bytes([FLAG]), start)
         if end < 0:
-            raise TritforgeError(f"the flash's frames end within frame {len(requests)} at byte {start}")
-        body = Decoder().feed(data[start : end + 1])
-        request = Request.from_bytes(body[0]) if body else None
-        if request is None:
-            raise TritforgeError(f"frame {len(requests)} of the flash, at byte {start}, is damaged")
-        wanted = Verb.WRITE if requests else Verb.OPEN
-        if request.verb != wanted:
             raise TritforgeError(
-                f"frame {len(requests)} of the flash, at byte {start}, must be of the verb {wanted.name}"
+                f"the flash's frames are not complete: behind frame {len(requests)}, at byte {start}, there"
+                " is none that ends them"
             )
-        requests.append(request)
-        start = end
+        for content in Decoder().feed(data[start : end + 1]):
+            body = intact(content)
+            request = None if body is None else Request.from_bytes(body)
+            if request is None:
+                raise TritforgeError(f"frame {len(requests)} of the flash, at byte {start}, is damaged")
+            if request.verb not in (Verb.WRITE, Verb.OPEN):
+                raise TritforgeError(
+                    f"frame {len(requests)} of the flash, at byte {start}, is neither a WRITE nor an OPEN"
+                )
+            requests.append(request)
+        start = end + 1
     return requests

@@ -13,59 +13,57 @@ from ...hdl.link.protocol import (
     FLAG,
     HEADER_BYTES,
     MOST_DATA,
+    Status,
     Verb,
     crc,
 )
 
-__all__ = ["Decoder", "Request", "Response", "encode"]
+__all__ = ["Decoder", "Request", "Response", "encode", "intact"]
 
 _FLAG, _ESCAPE = bytes([FLAG]), bytes([ESCAPE])
 _ESCAPED = re.compile(re.escape(_ESCAPE) + b"(.)", re.DOTALL)
 _LONGEST = 2 * (HEADER_BYTES + MOST_DATA + CRC_BYTES)
+_RESPONSE_BYTES = 3
 
 
-def encode(body: bytes) -> bytes:
-    """Return the frame of a body: with its CRC, escaped, between two flags."""
-    checked = body + crc(body).to_bytes(CRC_BYTES, "big")
+def encode(body: bytes, unsent: bytes = b"") -> bytes:
+    """Return the frame of a body: with its CRC, escaped, between two flags.
+
+    Parameters
+    ----------
+    body
+        What is sent.
+    unsent
+        What the CRC covers behind the body, though it is not sent: the answer to a CHECK.
+    """
+    content = body + crc(body + unsent).to_bytes(CRC_BYTES, "big")
     for special in (ESCAPE, FLAG):
-        checked = checked.replace(bytes([special]), bytes([ESCAPE, special ^ ESCAPE_XOR]))
-    return _FLAG + checked + _FLAG
+        content = content.replace(bytes([special]), bytes([ESCAPE, special ^ ESCAPE_XOR]))
+    return _FLAG + content + _FLAG
+
+
+def intact(content: bytes, unsent: bytes = b"") -> bytes | None:
+    """Return the body in a frame's content, None if its CRC is wrong; `unsent` as for `encode`."""
+    body = content[:-CRC_BYTES]
+    return body if body and content[-CRC_BYTES:] == crc(body + unsent).to_bytes(CRC_BYTES, "big") else None
 
 
 class Decoder:
-    """Finds the undamaged frames in a stream of any bytes, however it is cut.
-
-    Attributes
-    ----------
-    damaged : int
-        What stood between two flags and was no frame: too short, too long, or with a wrong CRC.
-    """
+    """Finds frames in a stream of any bytes, however it is cut."""
 
     def __init__(self) -> None:
-        self.damaged = 0
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the bodies of the frames that these bytes complete."""
+        """Return the contents of the frames that these bytes complete: bodies and CRCs, perhaps damaged."""
         *ended, rest = (self._rest + data).split(_FLAG)
         # One byte too many is enough to know that no frame will come of it.
         self._rest = rest[: _LONGEST + 1]
-        bodies = []
-        for escaped in filter(None, ended):
-            body = _decoded(escaped)
-            if body is None:
-                self.damaged += 1
-            else:
-                bodies.append(body)
-        return bodies
-
-
-def _decoded(escaped: bytes) -> bytes | None:
-    """Return the body of what stands between two flags, None if it is damaged."""
-    checked = _ESCAPED.sub(lambda match: bytes([match[1][0] ^ ESCAPE_XOR]), escaped)
-    if len(escaped) > _LONGEST or len(checked) <= CRC_BYTES or crc(checked):
-        return None
-    return checked[:-CRC_BYTES]
+        return [
+            _ESCAPED.sub(lambda match: bytes([match[1][0] ^ ESCAPE_XOR]), escaped[: _LONGEST + 1])
+            for escaped in ended
+            if escaped
+        ]
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Request:
     verb, space
         See `Verb` and `Space`.
     address
-        In bytes, 24 bits.
+        In words, 16 bits; of some spaces, a value.
     count
         0 to 255.
     data
@@ -95,34 +93,49 @@ class Request:
 
     def to_bytes(self) -> bytes:
         """Return the body of the request's frame."""
-        address = self.address.to_bytes(3, "little")
-        return bytes([self.number, self.verb | self.space, *address, self.count]) + self.data
+        address = self.address.to_bytes(2, "little")
+        return bytes([self.verb | self.space, *address, self.count, self.number]) + self.data
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self | None:
         """Return the request in a body, None if its length is not the one that it says."""
         if len(body) < HEADER_BYTES:
             return None
-        number, command, count = body[0], body[1], body[5]
+        command, low, high, count, number = body[:HEADER_BYTES]
         verb, data = command & 0xF0, body[HEADER_BYTES:]
         if len(data) != (count if verb == Verb.WRITE else 0):
             return None
-        return cls(number, verb, command & 0x0F, int.from_bytes(body[2:5], "little"), count, data)
+        return cls(number, verb, command & 0x0F, low | high << 8, count, data)
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a device answers; `status` may be a value that the protocol does not know."""
+    """What a device answers.
+
+    Parameters
+    ----------
+    number
+        The request's.
+    status
+        Of the device, before it obeyed.
+    produced
+        Words that have entered the ring, modulo 256.
+    data
+        What was read.
+    """
 
     number: int
-    status: int
+    status: Status
+    produced: int
     data: bytes = b""
 
     def to_bytes(self) -> bytes:
         """Return the body of the response's frame."""
-        return bytes([self.number, self.status]) + self.data
+        return bytes([self.number, self.status, self.produced]) + self.data
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self | None:
         """Return the response in a body, None if it is too short for one."""
-        return cls(body[0], body[1], body[2:]) if len(body) >= 2 else None
+        if len(body) < _RESPONSE_BYTES:
+            return None
+        return cls(body[0], Status(body[1]), body[2], body[_RESPONSE_BYTES:])

@@ -8,7 +8,7 @@ from ...hdl.accelerator import settings_layout
 from ...hdl.compiler import compile_program
 from ...hdl.conductor import STOPS
 from ...hdl.config import AcceleratorConfig
-from ...hdl.link.protocol import CHECK_BYTES, Register
+from ...hdl.link.protocol import CHECK_BYTES, EVERY_CAUSE, SETTINGS_BYTES, TABLE_ENTRIES
 from ...models.errors import TritforgeError
 from ...models.image import Image
 from ...models.loading import Model
@@ -16,19 +16,15 @@ from ...models.numerics import to_scale
 
 __all__ = [
     "MOST_TOKENS",
-    "TABLE_ENTRIES",
     "memory_bytes",
     "program_bytes",
     "settings_bytes",
     "text_table",
-    "token_bytes",
     "words_bytes",
 ]
 
 MOST_TOKENS = 0xFFFF
 """Most tokens that one request lets a device choose."""
-TABLE_ENTRIES = 128
-"""Tokens whose text a device knows."""
 _UNKNOWN = "?"
 
 
@@ -38,8 +34,9 @@ def settings_bytes(
     seed: int = 0,
     stop: Iterable[int] = (),
     emit_raw: bool = False,
+    cause: int = EVERY_CAUSE,
 ) -> bytes:
-    """Return the register SETTINGS of a run.
+    """Return the settings of a run.
 
     Parameters
     ----------
@@ -51,6 +48,8 @@ def settings_bytes(
         Tokens that end a generation.
     emit_raw
         Whether each token comes with its raw logits.
+    cause
+        Whose cycles are counted: its number in `CAUSES`, or EVERY_CAUSE.
 
     Raises
     ------
@@ -73,12 +72,7 @@ def settings_bytes(
         "seeds": [seed & 0xFFFFFFFF],
     }
     bits = int(settings_layout(1).const(values).as_value().value)
-    return bits.to_bytes(Register.SETTINGS.size, "little")
-
-
-def token_bytes(token: int, new_tokens: int) -> bytes:
-    """Return the register TOKEN: consume this one, choose so many (0 or 1: one, which is not consumed)."""
-    return words_bytes([token, new_tokens]) + b"\1"
+    return bits.to_bytes(SETTINGS_BYTES - 1, "little") + bytes([cause])
 
 
 def words_bytes(words: Iterable[int]) -> bytes:
@@ -104,7 +98,7 @@ def memory_bytes(image: Image) -> bytes:
 
 
 def text_table(model: Model) -> bytes:
-    """Return the text of each token as a byte, for a device that writes text itself.
+    """Return the text of each token as a byte, and whole words of them, for a device that writes text itself.
 
     The token that ends a text is a line break.
 
@@ -122,4 +116,4 @@ def text_table(model: Model) -> bytes:
         )
     texts = ("\n" if token in model.stop else symbol for token, symbol in enumerate(symbols))
     table = b"".join((text if text.isascii() else _UNKNOWN).encode() for text in texts)
-    return table.ljust(TABLE_ENTRIES, _UNKNOWN.encode())
+    return table + b"\0" * (len(table) % 2)

@@ -116,14 +116,15 @@ class SimulatedDevice(Protocol):
 
     Attributes
     ----------
-    busy : bool
-        Whether it works on something, so that it may send without having been asked.
     clock_hz : float or None
         The clock that its cycles are counted in, if it counts any.
     """
 
-    busy: bool
     clock_hz: float | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it works on something, so that it may send without having been asked."""
 
     def exchange(self, data: bytes) -> bytes:
         """Give it bytes, or none; let it work for a moment; return what it sends."""

@@ -1,0 +1,129 @@
+"""Which device a host expects at the other end, and how it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ...hdl.config import AcceleratorConfig
+from ...models.config import read_json
+from ...models.errors import TritforgeError
+from .device import GoldenDevice
+from .driver import Board, Identity
+from .transport import InProcess, Port, SimulatedDevice, Transport
+
+__all__ = ["Target", "opened_board", "simulated_device"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is known of a board before it is asked.
+
+    Parameters
+    ----------
+    board
+        Name of the board.
+    config
+        Its accelerator.
+    clock_hz
+        The clock that its cycles are counted in, None if that is not known.
+    baud
+        Bits a second of its serial port.
+    build
+        Its build, hexadecimal; None for any.
+    """
+
+    board: str
+    config: AcceleratorConfig
+    clock_hz: float | None = None
+    baud: int = 1_000_000
+    build: str | None = None
+
+    @classmethod
+    def from_manifest(cls, path: Path) -> Self:
+        """Read the manifest that was written beside a bitstream.
+
+        Raises
+        ------
+        TritforgeError
+            If the file is no manifest.
+        """
+        values = read_json(path)
+
+        def value(key: str, kind: type | tuple[type, ...]) -> Any:
+            found = values.get(key)
+            if not isinstance(found, kind) or isinstance(found, bool):
+                raise TritforgeError(f"{path} is no board's manifest: its {key} is {found!r}")
+            return found
+
+        try:
+            config = AcceleratorConfig.from_dict(value("accelerator", dict))
+        except (TritforgeError, KeyError, TypeError) as error:
+            raise TritforgeError(f"{path} is no board's manifest: {error}") from None
+        return cls(
+            value("board", str),
+            config,
+            float(value("clock_hz", (int, float))),
+            value("baud", int),
+            value("build", str),
+        )
+
+    @classmethod
+    def of_preset(cls, name: str) -> Self:
+        """Return a board of which no more is known than the accelerator: a preset or a TOML file."""
+        return cls(name, AcceleratorConfig.load(name))
+
+
+def simulated_device(engine: str, target: Target, flash: bytes = b"") -> SimulatedDevice:
+    """Return a board in simulation.
+
+    Parameters
+    ----------
+    engine
+        ``golden``: the model in Python; ``rtl``: the board's own top level, compiled.
+    target
+        Which board.
+    flash
+        What it reads at power-up.
+
+    Raises
+    ------
+    TritforgeError
+        If there is no C++ compiler.
+    """
+    if engine == "golden":
+        return GoldenDevice(target.config, target.build or "0" * 16, flash)
+    raise TritforgeError("the rtl engine of boards is not there yet; use golden")
+
+
+@contextmanager
+def opened_board(target: Target, port: str | None, engine: str) -> Iterator[tuple[Board, Identity]]:
+    """Open a board, on a port or simulated, and close it in the end.
+
+    Parameters
+    ----------
+    target
+        What it must be.
+    port
+        Where it is; None for a simulated one.
+    engine
+        Of the simulated one, see `simulated_device`.
+
+    Raises
+    ------
+    TritforgeError
+        If it does not answer, or is another one.
+    """
+    transport: Transport = (
+        Port(port, target.baud)
+        if port is not None
+        else InProcess(simulated_device(engine, target), f"the simulated board ({engine})")
+    )
+    board = Board(transport)
+    try:
+        yield board, board.open(target.config, target.build)
+    finally:
+        board.link.close()
