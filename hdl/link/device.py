@@ -297,7 +297,7 @@ class LinkDevice(wiring.Component):
                 )
             ),
             store.en.eq(put | received | (use & data & obey & space[2] & ~space[1])),
-            store.addr.eq(Mux(put, Cat(ring.position, C(1, 1)), Cat(index[:7], data, C(0, 1)))),
+            store.addr.eq(Mux(put, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], data, C(0, 1)))),
             store.data.eq(Mux(put, ring.byte, byte)),
         ]
 
