@@ -263,6 +263,22 @@ MISTAKES = [
         "each_pass",
     ),
     Mistake(
+        "the energy of u is that of x",
+        "hdl.datapath",
+        "self.address | Mux(now.product, above, 0)",
+        "self.address",
+        "datapath",
+        "a_token",
+    ),
+    Mistake(
+        "logits that are sampled are not divided by the temperature",
+        "hdl.datapath",
+        "Mux(sampled, scale.tempered_exponent, scale.exponent)",
+        "scale.exponent",
+        "datapath",
+        "a_token",
+    ),
+    Mistake(
         "the inputs of i are multiplied by the norm weights of f",
         "hdl.compiler",
         "header, gain, matrix = (",
