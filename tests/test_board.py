@@ -22,9 +22,9 @@ from link_host import (
     WRITE,
     Host,
 )
-from tritforge.hdl.accelerator import settings_layout
 from tritforge.hdl.compiler import compile_program
 from tritforge.hdl.config import AcceleratorConfig
+from tritforge.hdl.link.settings import SETTINGS as SETTINGS_LAYOUT
 from tritforge.models.checkpoint import Checkpoint
 from tritforge.models.image import in_memory_image
 from tritforge.models.numerics import to_scale
@@ -38,9 +38,9 @@ BUILD = bytes.fromhex("0123456789abcdef")
 pytestmark = pytest.mark.usefixtures("needs_compiler")
 
 
-def settings(cause: int = 0x1F, **fields: object) -> bytes:
-    packed = int(settings_layout(1).const(fields).as_value().value)
-    return packed.to_bytes(11, "little") + bytes([cause])
+def settings(**fields: object) -> bytes:
+    packed = int(SETTINGS_LAYOUT.const({"every_cause": 1, **fields}).as_value().value)
+    return packed.to_bytes(12, "little")
 
 
 class Device(Host):
@@ -123,7 +123,7 @@ def test_tokens_and_states_are_the_golden_model_s(
             "sample": 1,
             "temperature_mantissa": mantissa,
             "temperature_exponent": exponent,
-            "seeds": [9],
+            "seed": 9,
         }
     wanted = list(golden.generate(prompt, count, temperature=temperature, seed=9))
     device.begin(**fields)

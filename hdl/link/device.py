@@ -10,16 +10,15 @@ from .crc import Crc
 from .protocol import (
     BUFFER_BYTES,
     COUNTER_BYTES,
-    EVERY_CAUSE,
     ESCAPE,
     ESCAPE_XOR,
     FLAG,
     HEADER_BYTES,
     IDENTITY_ADDRESS,
     PROTOCOL,
-    SETTINGS_BYTES,
 )
 from .ring import Ring
+from .settings import CAUSE_BITS, SETTINGS
 
 __all__ = ["ADDRESS_BITS", "LinkDevice"]
 
@@ -30,7 +29,7 @@ _AREA = BUFFER_BYTES // 4
 """The buffer: a request, the text table with the identity, and twice as much for the ring."""
 _FIRST = 256 - HEADER_BYTES
 """Index of a request's first byte, so that that of its first data byte is 0."""
-_CAUSE_BITS = 4
+_SHARED = ("stops", "stops_enabled", "sample", "emit_raw", "temperature_mantissa", "temperature_exponent")
 
 
 class LinkDevice(wiring.Component):
@@ -89,7 +88,7 @@ class LinkDevice(wiring.Component):
                 "raw": In(stream.Signature(RAW_LOGIT)),
                 "results": In(stream.Signature(RESULT)),
                 "idle": In(1),
-                "cause": In(_CAUSE_BITS),
+                "cause": In(CAUSE_BITS),
                 "reset": Out(1),
                 "address": Out(ADDRESS_BITS),
                 "data": Out(16),
@@ -244,10 +243,11 @@ class LinkDevice(wiring.Component):
         m.d.sync += self.reset.eq(control & address[2])
         with m.If(control):
             m.d.sync += [halt.eq(address[0]), text.eq(address[1])]
-        settings = Signal(8 * SETTINGS_BYTES)
+        settings = Signal(SETTINGS)
         m.d.comb += [
             self.data.eq(Cat(byte, fetch.data)),
-            self.settings.eq(settings),
+            *(self.settings[name].eq(settings[name]) for name in _SHARED),
+            self.settings.seeds[0].eq(settings.seed),
             self.settings.halt.eq(halt),
             self.write_weights.eq(word & (space[:3] == 1)),
             self.write_program.eq(word & (space[:3] == 2)),
@@ -260,7 +260,7 @@ class LinkDevice(wiring.Component):
             self.tokens.payload.new_tokens.eq(address),
         ]
         with m.If(word & (space[:3] == 0)):
-            m.d.sync += settings.eq(Cat(settings[16:], self.data))
+            m.d.sync += settings.eq(Cat(settings.as_value()[16:], self.data))
 
         # Results ------------------------------------------------------------------------------------------
         connect(m, flipped(self.raw), ring.raw)
@@ -269,16 +269,15 @@ class LinkDevice(wiring.Component):
             ring.results.valid.eq(self.results.valid),
             ring.results.payload.eq(self.results.payload),
             self.results.ready.eq(ring.results.ready | (use & receive & speaks & self.tx.ready)),
-            ring.emit_raw.eq(self.settings.emit_raw),
+            ring.emit_raw.eq(settings.emit_raw),
             ring.text.eq(text),
             ring.clear.eq(self.reset),
             ring.take.eq(use & produced & (space == 4) & ~refused & opened),
             ring.taken.eq(address),
             ring.ready.eq(~use),
         ]
-        watch = settings[-8:]
         counter = Signal(8 * COUNTER_BYTES)
-        with m.If(~self.idle & (watch[_CAUSE_BITS] | (self.cause == watch[:_CAUSE_BITS]))):
+        with m.If(~self.idle & (settings.every_cause | (self.cause == settings.cause))):
             m.d.sync += counter.eq(counter + 1)
         with m.If(stepped & data & ~writes & ~refused & (space[:3] == 0)):
             m.d.sync += counter.eq(counter.rotate_right(8))

@@ -17,7 +17,6 @@ __all__ = [
     "CRC_INIT",
     "ESCAPE",
     "ESCAPE_XOR",
-    "EVERY_CAUSE",
     "FLAG",
     "HEADER_BYTES",
     "IDENTITY_ADDRESS",
@@ -61,11 +60,9 @@ BUFFER_BYTES = 512
 TABLE_ENTRIES = 110
 """Tokens whose text the device knows."""
 IDENTITY_ADDRESS, IDENTITY_BYTES = TABLE_ENTRIES // 2, 18
-"""Behind the text table: PROTOCOL, 0, BUILD (8 bytes), CONFIG (the first 8 bytes of the configuration's hash)."""
+"""Behind the text table: PROTOCOL, 0, BUILD (8 bytes), CONFIG (the configuration's hash, 8 bytes of it)."""
 SETTINGS_BYTES = 12
-"""`settings_layout(1)` in 11 bytes, and the number of the cause whose cycles are counted."""
-EVERY_CAUSE = 0x1F
-"""Counts all cycles in which the accelerator is not idle."""
+"""Of `settings.SETTINGS`."""
 COUNTER_BYTES = 4
 """Of the counter, read as one."""
 LAST = 0x8000
