@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("needs_compiler")
 
 
 def settings(**fields: object) -> bytes:
-    packed = int(SETTINGS_LAYOUT.const({"every_cause": 1, **fields}).as_value().value)
+    packed = int(SETTINGS_LAYOUT.const({"cause": 0x1F, **fields}).as_value().value)
     return packed.to_bytes(12, "little")
 
 

@@ -277,7 +277,7 @@ class LinkDevice(wiring.Component):
             ring.ready.eq(~use),
         ]
         counter = Signal(8 * COUNTER_BYTES)
-        with m.If(~self.idle & (settings.every_cause | (self.cause == settings.cause))):
+        with m.If(~self.idle & (settings.cause[-1] | (self.cause == settings.cause[:-1]))):
             m.d.sync += counter.eq(counter + 1)
         with m.If(stepped & data & ~writes & ~refused & (space[:3] == 0)):
             m.d.sync += counter.eq(counter.rotate_right(8))

@@ -17,6 +17,7 @@ __all__ = [
     "CRC_INIT",
     "ESCAPE",
     "ESCAPE_XOR",
+    "EVERY_CAUSE",
     "FLAG",
     "HEADER_BYTES",
     "IDENTITY_ADDRESS",
@@ -63,6 +64,8 @@ IDENTITY_ADDRESS, IDENTITY_BYTES = TABLE_ENTRIES // 2, 18
 """Behind the text table: PROTOCOL, 0, BUILD (8 bytes), CONFIG (the configuration's hash, 8 bytes of it)."""
 SETTINGS_BYTES = 12
 """Of `settings.SETTINGS`."""
+EVERY_CAUSE = 0x1F
+"""As the settings' cause: all cycles in which the accelerator is not idle are counted."""
 COUNTER_BYTES = 4
 """Of the counter, read as one."""
 LAST = 0x8000

@@ -10,7 +10,7 @@ from ..isa import COUNT_BITS
 __all__ = ["CAUSE_BITS", "SETTINGS"]
 
 CAUSE_BITS = 4
-"""Bits of a cause's number in `CAUSES`."""
+"""Bits of a cause's number in `CAUSES`; a bit above them means all causes."""
 
 SETTINGS = StructLayout(
     {
@@ -21,8 +21,7 @@ SETTINGS = StructLayout(
         "temperature_mantissa": unsigned(SCALE.bits),
         "temperature_exponent": signed(EXPONENT_BITS),
         "seed": unsigned(32),
-        "cause": unsigned(CAUSE_BITS),
-        "every_cause": unsigned(1),
+        "cause": unsigned(CAUSE_BITS + 1),
     }
 )
-"""As `settings_layout`, for one stream; and which cycles are counted: those of `cause`, or all."""
+"""As `settings_layout`, for one stream; and the cause whose cycles are counted, in `CAUSES`, or EVERY_CAUSE."""
