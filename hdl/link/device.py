@@ -1,6 +1,6 @@
 """The device's end of the link: frames in, frames out, and all that they ask for."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -10,7 +10,6 @@ from .crc import Crc
 from .protocol import (
     BUFFER_BYTES,
     COUNTER_BYTES,
-    ESCAPE,
     ESCAPE_XOR,
     FLAG,
     HEADER_BYTES,
@@ -30,6 +29,17 @@ _AREA = BUFFER_BYTES // 4
 _FIRST = 256 - HEADER_BYTES
 """Index of a request's first byte, so that that of its first data byte is 0."""
 _SHARED = ("stops", "stops_enabled", "sample", "emit_raw", "temperature_mantissa", "temperature_exponent")
+
+
+def _loaded(load: Value, value: Value, counter: Value, *, up: bool = True) -> Value:
+    """A counter's next value, or `value`.
+
+    What `load` does to the sum does not matter, and it saves the multiplexer: a cell of an iCE40 has inputs
+    for a carry, two summands and one more.
+    """
+    bits = len(counter)
+    total = counter + load.replicate(bits) + 1 if up else counter + (~load).replicate(bits)
+    return Mux(load, value, total[:bits])
 
 
 class LinkDevice(wiring.Component):
@@ -110,102 +120,100 @@ class LinkDevice(wiring.Component):
         m.submodules.ring = ring = Ring()
 
         # Where we are: a step, and in it asking, taking or using a byte. One flip-flop each.
-        steps = Signal(8, init=1)
-        receive, begin, header, status, produced, data, check, end = steps
+        steps = Signal(9, init=1)
+        receive, begin, header, status, produced, data, check_high, check_low, end = steps
         phase = Signal(3, init=1)
         ask, take, use = phase
-        advance, again, done = Signal(), Signal(), Signal()
-        talks, waits, runs = Signal(), Signal(), Signal()
 
         # The request: header bytes move up as they come; address and count then count.
         byte = Signal(8)
         index = Signal(8, init=_FIRST)
-        command, count = Signal(8), Signal(8)
+        command, count = Signal(7), Signal(8)
         address = self.address
-        number = Signal(8)
         space = command[:4]
-        writes, checks, opens = command[4], command[5], command[6]
+        writes, checks, opens = command[4:]
         word_end = index[0]
 
         # What lasts.
-        opened, obey, refused = Signal(), Signal(), Signal()
+        number = Signal(8)
+        opened, granted, obey, refused = Signal(), Signal(), Signal(), Signal()
         halt, text, failed = Signal(), Signal(), Signal()
-        escaped, speaks = Signal(), Signal()
+        escaped = Signal()
+        # In place of a byte received, a result's is in hand.
+        result = Signal()
 
         # Framing ------------------------------------------------------------------------------------------
-        is_flag, is_escape = Signal(), Signal()
-        flagging = begin | end
-        numbered = Signal()
-        covered, sends, escapes = Signal(), Signal(), Signal()
+        special, is_flag, is_escape = Signal(), Signal(), Signal()
+        listens, speaks = receive & ~result, receive & result & text
+        received, ended, complete = Signal(), Signal(), Signal()
+        last = Signal()
+        covered, sends, escapes, done = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            is_flag.eq(byte == FLAG),
-            is_escape.eq(byte == ESCAPE),
-            numbered.eq(header & index[:3].all()),
-            covered.eq(numbered | status | produced | check | (data & ~writes)),
-            sends.eq(~self.booting & (flagging | (covered & ~(data & checks))) | (receive & speaks)),
-            escapes.eq((is_flag | is_escape) & ~escaped & ~flagging & ~receive),
-            self.tx.valid.eq(use & sends),
-            self.tx.payload.eq(
-                Mux(flagging, FLAG, Mux(escapes, ESCAPE, byte ^ Mux(escaped, ESCAPE_XOR, 0)))
-            ),
-        ]
-        listens = receive & ~speaks
-        received, ended = Signal(), Signal()
-        m.d.comb += [
-            ended.eq(use & listens & is_flag & ~escaped),
-            received.eq(use & listens & ~((is_flag | is_escape) & ~escaped)),
-        ]
-        with m.If(use & listens):
-            m.d.sync += escaped.eq(is_escape & ~escaped)
-        with m.Elif(use & sends & self.tx.ready):
-            m.d.sync += escaped.eq(escapes)
-        complete = Signal()
-        m.d.comb += [
+            special.eq((byte[2:] == FLAG >> 2) & (byte[0] ^ byte[1]) & ~escaped),
+            is_flag.eq(special & byte[1]),
+            is_escape.eq(special & byte[0]),
+            ended.eq(use & listens & is_flag),
+            received.eq(use & listens & ~special),
             complete.eq(crc.zero & ~index[-1]),
+            last.eq(header & index[:3].all()),
+            covered.eq(last | status | produced | (data & ~writes) | check_high | check_low),
+            sends.eq((~self.booting & (begin | end | (covered & ~(data & checks)))) | speaks),
+            escapes.eq(special & covered),
+            self.tx.valid.eq(use & sends),
+            # The escape and the flag differ in two bits.
+            self.tx.payload.eq(
+                Cat(byte[0] | escapes, byte[1] & ~escapes, byte[2:5], byte[5] ^ escaped, byte[6:])
+            ),
             crc.clear.eq(ended | (use & end)),
             crc.update.eq(received | (use & done & covered)),
             crc.byte.eq(byte),
         ]
+        with m.If(use & Mux(receive, ~result, self.tx.ready & sends)):
+            m.d.sync += escaped.eq(is_escape | escapes)
 
         # Steps --------------------------------------------------------------------------------------------
-        word, tokens_wanted = Signal(), Signal()
+        word, tokens_wanted, runs, waits = Signal(), Signal(), Signal(), Signal()
+        stepped = Signal()
+        has_result = Mux(text, self.results.valid & ~self.booting, ring.valid)
         m.d.comb += [
             word.eq(use & data & obey & word_end),
             tokens_wanted.eq(word & space[2] & space[1] & ~space[0]),
-            waits.eq(self.weights_busy & ~space[2]),
-            talks.eq(text & self.results.valid & ~self.booting),
-            done.eq(Mux(sends, self.tx.ready & ~escapes, (~tokens_wanted | self.tokens.ready) & ~(numbered & self.booting & runs))),
-            again.eq(receive | data | (header & ~numbered) | (check & ~count[0])),
-            advance.eq(
-                (use & done & ~again) | (ended & complete) | (ask & data & (count == 0))
-            ),
+            waits.eq((tokens_wanted & ~self.tokens.ready) | (last & self.booting & runs)),
+            done.eq(Mux(sends, self.tx.ready & ~escapes, ~waits)),
+            stepped.eq(use & done),
         ]
-        with m.If(advance):
+        with m.If(
+            (stepped & ~(receive | data | (header & ~last)))
+            | (ended & complete)
+            | (ask & data & ((count == 0) | ~granted))
+        ):
             m.d.sync += steps.eq(steps.rotate_left(1))
         with m.If(
-            (ask & Mux(receive, self.rx.valid | talks, ~data | ((count != 0) & ~waits)))
-            | take
-            | (use & done)
+            Mux(
+                ask,
+                Mux(
+                    receive,
+                    self.rx.valid | has_result,
+                    ~data | ((count != 0) & granted & ~(self.weights_busy & ~space[2])),
+                ),
+                take | done,
+            )
         ):
             m.d.sync += phase.eq(phase.rotate_left(1))
-        m.d.comb += self.rx.ready.eq(take & listens)
         with m.If(ask):
-            m.d.sync += speaks.eq(talks & ~self.rx.valid)
+            m.d.sync += result.eq(~self.rx.valid)
+        m.d.comb += self.rx.ready.eq(take & listens)
 
         # Counters -----------------------------------------------------------------------------------------
-        stepped = use & done
-        with m.If(stepped & header & ~numbered):
-            m.d.sync += Cat(command, address, count).eq(Cat(address, count, byte))
-        carry = Signal(9)
-        m.d.comb += carry.eq(index + 1)
-        with m.If(stepped & data & Mux(checks, carry[8], 1) | (stepped & check)):
-            m.d.sync += count.eq(count - 1)
-        with m.If(stepped & data & word_end):
-            m.d.sync += address.eq(address + 1)
-        with m.If(received | (stepped & (header | data))):
-            m.d.sync += index.eq(carry)
-        with m.If(stepped & produced & ~writes):
-            m.d.sync += index.eq(Cat(C(0, 1), address[:7]))
+        loads = stepped & header & ~last
+        with m.If(loads):
+            m.d.sync += command.eq(address)
+        with m.If(loads | (stepped & data & word_end)):
+            m.d.sync += address.eq(_loaded(header, Cat(address[8:], count), address))
+        with m.If(loads | (stepped & data & (index.all() | ~checks))):
+            m.d.sync += count.eq(_loaded(header, byte, count, up=False))
+        with m.If(received | (stepped & (header | data | (produced & ~writes)))):
+            m.d.sync += index.eq(_loaded(produced, Cat(C(0, 1), address[:7]), index))
         with m.If(ended | (use & end)):
             m.d.sync += index.eq(_FIRST)
 
@@ -218,15 +226,10 @@ class LinkDevice(wiring.Component):
             denied.eq((runs & ~(writes & same)) | count[7]),
             accepted.eq(~denied & (opened | opens | self.booting)),
         ]
-        with m.If(stepped & numbered):
-            m.d.sync += [
-                refused.eq(denied),
-                obey.eq(accepted & writes & ~same),
-            ]
+        with m.If(stepped & last):
+            m.d.sync += [refused.eq(denied), granted.eq(accepted), obey.eq(accepted & writes & ~same)]
             with m.If(accepted):
                 m.d.sync += number.eq(byte)
-            with m.Else():
-                m.d.sync += count.eq(0)
             with m.If(opens & ~self.booting):
                 m.d.sync += [opened.eq(1), text.eq(0)]
         with m.If(end & opens):
@@ -264,60 +267,58 @@ class LinkDevice(wiring.Component):
 
         # Results ------------------------------------------------------------------------------------------
         connect(m, flipped(self.raw), ring.raw)
-        put = ring.valid & ~use
+        connect(m, flipped(self.results), ring.results)
+        put = use & receive & result & ~text
         m.d.comb += [
-            ring.results.valid.eq(self.results.valid),
-            ring.results.payload.eq(self.results.payload),
-            self.results.ready.eq(ring.results.ready | (use & receive & speaks & self.tx.ready)),
             ring.emit_raw.eq(settings.emit_raw),
-            ring.text.eq(text),
+            ring.drop.eq(use & speaks & self.tx.ready),
             ring.clear.eq(self.reset),
-            ring.take.eq(use & produced & (space == 4) & ~refused & opened),
+            ring.take.eq(use & produced & granted & (space == 4)),
             ring.taken.eq(address),
-            ring.ready.eq(~use),
+            ring.ready.eq(put),
         ]
         counter = Signal(8 * COUNTER_BYTES)
-        with m.If(~self.idle & (settings.cause[-1] | (self.cause == settings.cause[:-1]))):
-            m.d.sync += counter.eq(counter + 1)
-        with m.If(stepped & data & ~writes & ~refused & (space[:3] == 0)):
-            m.d.sync += counter.eq(counter.rotate_right(8))
+        # Read as the others are, but byte by byte from its low end; nothing is counted then.
+        rotates = stepped & data & (space[:3] == 0)
+        with m.If(rotates | (~self.idle & (settings.cause[-1] | (self.cause == settings.cause[:-1])))):
+            m.d.sync += counter.eq(_loaded(self.idle, counter.rotate_right(8), counter))
         with m.If(self.reset):
             m.d.sync += counter.eq(0)
 
         # The buffer ---------------------------------------------------------------------------------------
         reads = data & ~writes
-        in_ring = reads & ~space[0]
         m.d.comb += [
             fetch.addr.eq(
                 Mux(
                     receive,
                     Cat(self.results.payload.token[:7], C(1, 2)),
-                    Cat(index[:7], reads & (space[0] | index[7]), in_ring),
+                    Cat(index[:7], reads & (space[0] | index[7]), reads & ~space[0]),
                 )
             ),
             store.en.eq(put | received | (use & data & obey & space[2] & ~space[1])),
             store.addr.eq(Mux(put, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], data, C(0, 1)))),
-            store.data.eq(Mux(put, ring.byte, byte)),
+            store.data.eq(byte),
         ]
 
         # The byte -----------------------------------------------------------------------------------------
-        words = Mux(space[1], self.state, self.weights)
-        found = Signal(8)
+        memories = reads & ~space[2]
         m.d.comb += self.read_weights.eq(ask & reads & (space[:3] == 1))
-        with m.If(listens):
-            m.d.comb += found.eq(self.rx.payload ^ Mux(escaped, ESCAPE_XOR, 0))
-        with m.Elif(status):
-            m.d.comb += found.eq(
-                Cat(self.idle, text, failed, C(0, 3), refused, opened)
-            )
-        with m.Elif(produced):
-            m.d.comb += found.eq(ring.position[1:])
-        with m.Elif(check):
-            m.d.comb += found.eq(crc.high)
-        with m.Elif(reads & ~space[2]):
-            m.d.comb += found.eq(Mux(space[:2] == 0, counter[:8], words.word_select(index[0], 8)))
-        with m.Else():
-            m.d.comb += found.eq(fetch.data)
+        # One of them alone.
+        found: Value = C(0, 8)
+        for chosen, value in (
+            (listens, self.rx.payload ^ Mux(escaped, ESCAPE_XOR, 0)),
+            (speaks | header | (data & (writes | space[2])), fetch.data),
+            (receive & result & ~text, ring.byte),
+            (status, Cat(self.idle, text, failed, C(0, 3), refused, opened)),
+            (produced, ring.position[1:]),
+            (memories & (space[:2] == 0), counter[:8]),
+            (memories & (space[:2] == 1), self.weights.word_select(index[0], 8)),
+            (memories & space[1], self.state.word_select(index[0], 8)),
+            (check_high | check_low, crc.high),
+        ):
+            found = found | (value & chosen.replicate(8))
         with m.If(take & ~(data & writes & word_end & ~(space[2] & ~space[1]))):
             m.d.sync += byte.eq(found)
+            with m.If(begin | end):
+                m.d.sync += byte.eq(FLAG)
         return m

@@ -1,6 +1,6 @@
-"""Puts results into the link's ring, byte by byte."""
+"""Takes results apart into the words of the link's ring."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -9,9 +9,6 @@ from ..conductor import RESULT
 from .protocol import RING_WORDS
 
 __all__ = ["Ring"]
-
-_PARTS = 3
-"""Words of a result: token, mantissa, exponent."""
 
 
 class Ring(wiring.Component):
@@ -24,8 +21,10 @@ class Ring(wiring.Component):
     ----------
     raw, results : In(stream)
         The accelerator's; a token's raw logits come before it.
-    emit_raw, text : In(1)
-        Whether a token's scale is wanted; whether results are somebody else's.
+    emit_raw : In(1)
+        Whether a token's scale is wanted.
+    drop : In(1)
+        Takes a result without its word.
     clear : In(1)
         Empties the ring.
     take, taken : In
@@ -41,7 +40,7 @@ class Ring(wiring.Component):
                 "raw": In(stream.Signature(RAW_LOGIT)),
                 "results": In(stream.Signature(RESULT)),
                 "emit_raw": In(1),
-                "text": In(1),
+                "drop": In(1),
                 "clear": In(1),
                 "take": In(1),
                 "taken": In(bits),
@@ -54,30 +53,36 @@ class Ring(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bits = RING_WORDS.bit_length()
-        taken = Signal(bits)
-        part = Signal(range(_PARTS))
+        taken = Signal(RING_WORDS.bit_length())
+        parts = Signal(3, init=1)
+        token, mantissa, exponent = parts
         full, put, last = Signal(), Signal(), Signal()
         high, words = self.position[0], self.position[1:]
         result = self.results.payload
-        token = Cat(result.token[:15], result.last)
-        exponent = Cat(result.exponent, result.exponent[-1].replicate(8))
-        word = Mux(self.raw.valid, self.raw.payload.sum[:16], Array([token, result.mantissa, exponent])[part])
+        logit = self.raw.valid
+        byte: Value = C(0, 8)
+        for chosen, word in (
+            (logit, self.raw.payload.sum[:16]),
+            (~logit & token, Cat(result.token[:15], result.last)),
+            (~logit & mantissa, Cat(result.mantissa, C(0, 1))),
+            (~logit & exponent, Cat(result.exponent, result.exponent[-1].replicate(8))),
+        ):
+            byte = byte | (word.word_select(high, 8) & chosen.replicate(8))
         m.d.comb += [
             full.eq(words == taken ^ RING_WORDS),
-            self.valid.eq((self.raw.valid | (self.results.valid & ~self.text)) & ~full),
+            self.valid.eq((logit | self.results.valid) & ~full),
             put.eq(self.valid & self.ready),
-            self.byte.eq(word.word_select(high, 8)),
-            last.eq((part == _PARTS - 1) | ~self.emit_raw),
+            self.byte.eq(byte),
+            last.eq(exponent | ~self.emit_raw),
             self.raw.ready.eq(put & high),
-            self.results.ready.eq(put & high & ~self.raw.valid & last),
+            self.results.ready.eq((put & high & ~logit & last) | self.drop),
         ]
         with m.If(put):
             m.d.sync += self.position.eq(self.position + 1)
-        with m.If(put & high & ~self.raw.valid):
-            m.d.sync += part.eq(Mux(last, 0, part + 1))
+        with m.If(put & high & ~logit & self.emit_raw):
+            m.d.sync += parts.eq(parts.rotate_left(1))
         with m.If(self.take):
             m.d.sync += taken.eq(self.taken)
         with m.If(self.clear):
-            m.d.sync += [self.position.eq(0), taken.eq(0), part.eq(0)]
+            m.d.sync += [self.position.eq(0), taken.eq(0), parts.eq(1)]
         return m
