@@ -1,8 +1,8 @@
-"""What the commands share that hold RTL against the golden model: the text to run, and what was found."""
+"""What the commands share that hold RTL against the golden model: the texts to run, and what was found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,36 +18,42 @@ if TYPE_CHECKING:
     from ..models.loading import Model
     from ..sim.compare import Comparison
 
-__all__ = ["as_dict", "as_line", "read_given", "text"]
+__all__ = ["as_dict", "as_line", "read_given", "texts"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def text(command: _Command) -> _Command:
+def texts(command: _Command) -> _Command:
     """Add ``--tokens`` and ``--prompt``, whose values go to `read_given`."""
-    command = click.option("--prompt", metavar="TEXT", help="Any text.")(command)
+    command = click.option(
+        "--prompt", "prompts", metavar="TEXT", multiple=True, help="Any text; several run on a stream each."
+    )(command)
     return click.option(
-        "--tokens", type=options.file, metavar="FILE.npy", help="Token numbers, one-dimensional."
+        "--tokens",
+        "files",
+        type=options.file,
+        metavar="FILE.npy",
+        multiple=True,
+        help="Token numbers, one-dimensional; several run on a stream each.",
     )(command)
 
 
-def read_given(model: Model, tokens: Path | None, prompt: str | None) -> NDArray[np.int64]:
-    """Return the text that the user gave in one of two ways, as tokens (T,) of the model.
+def read_given(model: Model, files: Sequence[Path], prompts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Return the texts that the user gave in one of two ways, as tokens (T,) of the model each.
 
     Raises
     ------
     click.UsageError
-        If it was given in both ways or in none.
+        If they were given in both ways or in none.
     TritforgeError
-        If it is no text of the model.
+        If one is no text of the model.
     """
     from ..models.engine import checked_tokens
 
-    if prompt is not None and tokens is None:
-        return checked_tokens(model.encode(prompt), model.config.vocab_size)
-    if tokens is not None and prompt is None:
-        return checked_tokens(options.read_tokens(tokens), model.config.vocab_size)
-    raise click.UsageError("give either --tokens or --prompt.")
+    if bool(files) == bool(prompts):
+        raise click.UsageError("give either --tokens or --prompt.")
+    given = map(options.read_tokens, files) if files else map(model.encode, prompts)
+    return [checked_tokens(tokens, model.config.vocab_size) for tokens in given]
 
 
 def as_dict(found: Comparison) -> dict[str, Any]:

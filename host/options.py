@@ -20,6 +20,7 @@ __all__ = [
     "model",
     "read_text",
     "read_tokens",
+    "streams",
     "temperature_and_seed",
 ]
 
@@ -34,6 +35,13 @@ accel = click.option(
     "--accel",
     metavar="NAME|FILE.toml",
     help="The accelerator: a preset or a TOML file; without it the smallest preset that holds the model.",
+)
+
+streams = click.option(
+    "--streams",
+    type=int,
+    metavar="N",
+    help="Texts that share every weight beat, instead of the accelerator's own number.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..models.engine import Engine
@@ -33,8 +34,10 @@ def open_engine(model: Model, name: str, accel: str | None = None) -> Engine:
     return open_rtl(model, open_accelerator(model, accel))
 
 
-def open_accelerator(model: Model, name: str | None) -> AcceleratorConfig:
+def open_accelerator(model: Model, name: str | None, streams: int | None = None) -> AcceleratorConfig:
     """Return the accelerator that the user named, else the smallest preset that holds the model.
+
+    It has its own number of streams unless the user gave another.
 
     Raises
     ------
@@ -46,15 +49,17 @@ def open_accelerator(model: Model, name: str | None) -> AcceleratorConfig:
     if name is not None:
         config = AcceleratorConfig.load(name)
         config.check_fit(model.config)
-        return config
-    config = AcceleratorConfig.smallest_fit(model.config)
-    if isinstance(model.source, Image) and config.layout != model.source.layout:
-        # The smallest would need the image laid out anew; a larger preset may read it as it is.
-        layout = model.source.layout
-        fitting = (each for each in map(AcceleratorConfig.load, presets()) if not each.misfits(model.config))
-        config = next((each for each in fitting if each.layout == layout), config)
-    note(f"accelerator: {config.name} (the smallest preset that holds the model)")
-    return config
+    else:
+        config = AcceleratorConfig.smallest_fit(model.config)
+        if isinstance(model.source, Image) and config.layout != model.source.layout:
+            # The smallest would need the image laid out anew; a larger preset may read it as it is.
+            layout = model.source.layout
+            fitting = (
+                each for each in map(AcceleratorConfig.load, presets()) if not each.misfits(model.config)
+            )
+            config = next((each for each in fitting if each.layout == layout), config)
+        note(f"accelerator: {config.name} (the smallest preset that holds the model)")
+    return config if streams is None else replace(config, streams=streams)
 
 
 def open_image(model: Model, config: AcceleratorConfig) -> Image:

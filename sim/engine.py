@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -227,25 +227,50 @@ class RtlEngine:
         ids = checked_tokens(tokens, self.config.vocab_size)
         sums = np.zeros((len(ids), self.config.vocab_size), np.int32)
         scales = np.zeros(len(ids))
-        self._next = None
         for group in self._positions(len(ids)):
-            self._settings(emit_raw=1, chain=len(group) > 1)
-            for stream, t in enumerate(group):
-                self._push(int(ids[t]), logits=1, stream=stream)
-            for t in group:
-                self._run(_RESULT)
-                result = self._result()
-                scales[t] = np.ldexp(float(result.mantissa), int(result.exponent))
-                self._library.tritforge_accept(self._handle)
-            raw = np.zeros(self.config.vocab_size * len(group), np.uint64)
-            count = int(self._library.tritforge_raw_count(self._handle))
-            if count != len(raw):
-                raise TritforgeError(f"the accelerator sent {count} raw logits of {len(raw)}")
-            self._library.tritforge_take_raw(self._handle, raw.ctypes.data)
-            for stream, t in enumerate(group):
-                own = raw[raw >> np.uint64(40) == stream]
-                sums[t] = ((own & np.uint64(0xFFFFFF)).astype(np.int32) << 8) >> 8
+            tokens_of = {stream: int(ids[t]) for stream, t in enumerate(group)}
+            for stream, found in self.consume(tokens_of, together=len(group) > 1).items():
+                sums[group[stream]], scales[group[stream]] = found
         return sums, scales
+
+    def consume(
+        self, tokens: Mapping[int, int], *, together: bool = False
+    ) -> dict[int, tuple[NDArray[np.int32], float]]:
+        """Consume a token of each of some streams, in one step.
+
+        Parameters
+        ----------
+        tokens
+            Stream -> token, the streams in order.
+        together
+            The tokens are successive ones of the first stream's text, one for each stream there is; else each
+            belongs to its own stream's text.
+
+        Returns
+        -------
+        dict
+            Stream -> raw logits (V,) and the factor that makes them logits.
+        """
+        self._next = None
+        self._settings(emit_raw=1, chain=together)
+        for stream, token in tokens.items():
+            self._push(token, logits=1, stream=stream)
+        scales = {}
+        for _ in tokens:
+            self._run(_RESULT)
+            result = self._result()
+            scales[int(result.stream)] = float(np.ldexp(float(result.mantissa), int(result.exponent)))
+            self._library.tritforge_accept(self._handle)
+        raw = np.zeros(self.config.vocab_size * len(tokens), np.uint64)
+        count = int(self._library.tritforge_raw_count(self._handle))
+        if count != len(raw):
+            raise TritforgeError(f"the accelerator sent {count} raw logits of {len(raw)}")
+        self._library.tritforge_take_raw(self._handle, raw.ctypes.data)
+        found = {}
+        for stream in tokens:
+            own = raw[raw >> np.uint64(40) == stream]
+            found[stream] = ((own & np.uint64(0xFFFFFF)).astype(np.int32) << 8) >> 8, scales[stream]
+        return found
 
     def _positions(self, count: int) -> Iterator[range]:
         """Positions of one text in groups that pass together: as many as there are streams, or one."""

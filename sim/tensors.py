@@ -1,8 +1,9 @@
-"""The tensors that leave the accelerator's units, token by token: golden's, and what RTL wrote."""
+"""The tensors that leave the accelerator's units, step by step: golden's, and what RTL wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,19 @@ from numpy.typing import NDArray
 
 from ..hdl.accelerator import PROBES
 from ..models.config import ModelConfig
+from ..models.errors import TritforgeError
 from ..models.golden import GoldenModel
 from ..models.numerics import ACT, GATE, VECTOR, Fixed, Ints
 from ..models.quantise import IntegerModel
-from .engine import RtlEngine
+from .engine import EVENT, RtlEngine
 
-__all__ = ["FORMATS", "HEAD", "SCALE", "GoldenTensors", "Key", "RtlTensors", "values"]
+__all__ = ["FORMATS", "HEAD", "SCALE", "GoldenTensors", "Key", "Place", "RtlTensors", "steps", "values"]
 
 Key = tuple[int | None, str]
 """Layer, None outside of all; and unit."""
+
+Written = dict[Key, NDArray[Any]]
+Read = dict[Key, Any]
 
 HEAD: Key = (None, "head")
 """Raw logits, (V,) int32."""
@@ -50,8 +55,59 @@ _SHOWN = {
 """Units whose elements each probe shows, in the order in which they come."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a token stands, and who consumes it.
+
+    Parameters
+    ----------
+    text
+        Its text's number.
+    position
+        Position in the text, counted from 0.
+    token
+        Token number.
+    stream
+        The accelerator's stream.
+    """
+
+    text: int
+    position: int
+    token: int
+    stream: int
+
+
+def steps(texts: Sequence[NDArray[np.int64]], streams: int) -> Iterator[list[Place]]:
+    """Tokens that pass together, in order: some of one text, or one of each text that has not ended.
+
+    Parameters
+    ----------
+    texts
+        (T,) tokens each.
+    streams
+        Of the accelerator. At the end of one text they pass singly, if they are fewer.
+
+    Raises
+    ------
+    TritforgeError
+        If there are more texts than streams.
+    """
+    if len(texts) > streams:
+        raise TritforgeError(
+            f"{len(texts)} texts need an accelerator of as many streams; this one has {streams}"
+        )
+    if len(texts) == 1:
+        places = [Place(0, t, int(token), t % streams) for t, token in enumerate(texts[0])]
+        whole = len(places) // streams * streams
+        yield from (places[t : t + streams] for t in range(0, whole, streams))
+        yield from ([Place(0, each.position, each.token, 0)] for each in places[whole:])
+        return
+    for t in range(max(map(len, texts), default=0)):
+        yield [Place(k, t, int(text[t]), k) for k, text in enumerate(texts) if t < len(text)]
+
+
 class GoldenTensors:
-    """A text on the golden model, from zero state.
+    """Texts on the golden model, from zero state.
 
     Parameters
     ----------
@@ -61,36 +117,43 @@ class GoldenTensors:
 
     def __init__(self, model: IntegerModel) -> None:
         self._golden = GoldenModel(model)
-        self._state = self._golden.initial_state()
+        self._states: dict[int, Ints] = {}
 
     @property
     def saturations(self) -> int:
         """Values clamped so far."""
         return self._golden.saturations.count
 
-    def step(self, token: int) -> dict[Key, NDArray[Any]]:
-        """Consume the next token; return all that left a unit: (n,) integers, and `SCALE`."""
+    def step(self, place: Place) -> dict[Key, NDArray[Any]]:
+        """Consume a text's next token; return all that left a unit: (n,) integers, and `SCALE`."""
         tensors: dict[Key, NDArray[Any]] = {}
 
         def keep(layer: int | None, unit: str, values: Ints) -> None:
             tensors[layer, unit] = values[0]
 
-        logits, self._state = self._golden.forward(np.array([token]), self._state, keep)
+        state = self._states.get(place.text, self._golden.initial_state())
+        logits, self._states[place.text] = self._golden.forward(np.array([place.token]), state, keep)
         return tensors | {HEAD: logits.sums[0], SCALE: logits.scales[0]}
 
 
 class RtlTensors:
-    """A text on the simulated accelerator.
+    """Texts on the simulated accelerator.
 
     Parameters
     ----------
     engine
-        Stands at the text's start.
+        Stands at all texts' start.
+
+    Attributes
+    ----------
+    strays
+        What streams without a token wrote in the latest step, (n,) of `EVENT`: nothing.
     """
 
     def __init__(self, engine: RtlEngine) -> None:
         self._engine = engine
         self._order = {probe: _order(engine.config, probe) for probe in PROBES}
+        self.strays = np.zeros(0, EVENT)
         engine.trace(True)
 
     @property
@@ -98,30 +161,34 @@ class RtlTensors:
         """Values clamped so far."""
         return self._engine.saturations
 
-    def step(self, token: int) -> tuple[dict[Key, NDArray[Any]], dict[Key, NDArray[Any]]]:
-        """Consume the next token.
+    def step(self, places: Sequence[Place]) -> Iterator[tuple[Written, Read]]:
+        """Consume tokens that pass together.
 
-        Returns
-        -------
+        Yields
+        ------
         written
-            Of each unit with a probe what it wrote, (n,) of `EVENT` in order. An element too few or too many
-            shows as a tensor that is too short or too long.
+            Of a token, what each unit with a probe wrote, (n,) of `EVENT` in order. An element too few or too
+            many shows as a tensor that is too short or too long.
         read
             `HEAD` and `SCALE`, as the host reads them.
         """
-        sums, scales = self._engine.logits([token])
+        together = len(places) > 1 and places[0].text == places[1].text
+        logits = self._engine.consume({each.stream: each.token for each in places}, together=together)
         events = self._engine.take_events()
-        written: dict[Key, NDArray[Any]] = {}
-        for number, probe in enumerate(PROBES):
-            rest = events[events["lane"] == number]
-            for key, size in self._order[probe]:
-                written[key], rest = rest[:size], rest[size:]
-            if rest.size:  # more than there should be: the last unit's
-                written[key] = np.concatenate([written[key], rest])
-        return written, {HEAD: sums[0], SCALE: scales[0]}
+        self.strays = events[~np.isin(events["lane"] // len(PROBES), list(logits))]
+        for place in places:
+            written: Written = {}
+            for number, probe in enumerate(PROBES, place.stream * len(PROBES)):
+                rest = events[events["lane"] == number]
+                for key, size in self._order[probe]:
+                    written[key], rest = rest[:size], rest[size:]
+                if rest.size:  # more than there should be: the last unit's
+                    written[key] = np.concatenate([written[key], rest])
+            sums, scale = logits[place.stream]
+            yield written, {HEAD: sums, SCALE: np.float64(scale)}
 
 
-def values(written: Mapping[Key, NDArray[Any]], read: Mapping[Key, NDArray[Any]]) -> dict[Key, NDArray[Any]]:
+def values(written: Mapping[Key, NDArray[Any]], read: Mapping[Key, Any]) -> dict[Key, NDArray[Any]]:
     """Return the tensors alone of what `RtlTensors.step` gives."""
     return {key: events["value"] for key, events in written.items()} | dict(read)
 

@@ -1,11 +1,12 @@
-"""Records the tensors that leave the accelerator's units, for a window of a text, and waveforms."""
+"""Records the tensors that leave the accelerator's units, for a window of texts, and waveforms."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,7 +21,7 @@ from ..models.files import replacing
 from ..models.loading import Model
 from .compare import Comparer, Comparison
 from .engine import RtlEngine
-from .tensors import FORMATS, GoldenTensors, Key, RtlTensors, values
+from .tensors import FORMATS, GoldenTensors, Key, Place, RtlTensors, steps, values
 
 __all__ = ["SUFFIX", "Recording", "TraceEngine", "trace"]
 
@@ -32,16 +33,16 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class Recording:
-    """The tensors of a window of a text.
+    """The tensors of a window of texts.
 
     Parameters
     ----------
     tensors
-        Name -> tensor. Names are ``token.3/layer.0/h``, outside of all layers ``token.3/head``; where both
-        engines were recorded, ``golden/`` or ``rtl/`` stands before. Elements are int32 in the formats of
-        `FORMATS`, raw logits int32, scales float64.
+        Name -> tensor. Names are ``token.3/layer.0/h``, outside of all layers ``token.3/head``. Of several
+        texts, ``text.1/`` stands before; where both engines were recorded, ``golden/`` or ``rtl/``. Elements
+        are int32 in the formats of `FORMATS`, raw logits int32, scales float64.
     comparison
-        RTL against golden, from the text's start to the window's end; None where only one of them ran.
+        RTL against golden, from the texts' start to the window's end; None where only one of them ran.
     about
         What was recorded: texts by name, written along with the tensors.
     """
@@ -68,8 +69,7 @@ class Recording:
 
 def trace(
     model: Model,
-    tokens: ArrayLike,
-    *,
+    *texts: ArrayLike,
     engine: TraceEngine = "both",
     accelerator: AcceleratorConfig | None = None,
     window: range | None = None,
@@ -77,57 +77,64 @@ def trace(
     waveform: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
-    """Run a text from zero state, and record every tensor that leaves a unit.
+    """Run texts from zero state, and record every tensor that leaves a unit.
 
-    With both engines the text runs on to the window's end even if they differ.
+    With both engines they run on to the window's end even if they differ. Several texts, of any lengths, run
+    at once on a stream of the accelerator each; of one text as many tokens run together as it has streams.
 
     Parameters
     ----------
     model
         The model.
-    tokens
-        (T,) the text.
+    texts
+        (T,) tokens each.
     engine
         ``golden``, ``rtl``, or ``both`` to record and compare them.
     accelerator
         The accelerator of ``rtl`` and ``both``, by default the smallest preset that holds the model.
     window
-        Tokens to record, counted from 0; by default all. None behind its last one is run.
+        Tokens of each text to record, counted from 0; by default all. None behind its last one is run.
     layers
         Layers to record, by default all; what is outside of all layers is recorded in any case.
     waveform
-        FST file for a waveform of all signals of the accelerator during `window`; see `RtlEngine.waveform`.
+        FST file for a waveform of all signals of the accelerator during `window`, and during tokens that run
+        together with its first; see `RtlEngine.waveform`.
     progress
         Called with the tokens done and in all.
 
     Raises
     ------
     TritforgeError
-        If a window lies outside of the text or the model, a waveform of golden is asked for, the model does
-        not fit, or there is no C++ compiler.
+        If a window lies outside of all texts or of the model, a waveform of golden is asked for, the model
+        does not fit, there are more texts than streams, or there is no C++ compiler.
     """
     if engine not in get_args(TraceEngine):
         raise TritforgeError(f"engine must be one of {', '.join(get_args(TraceEngine))}, not {engine!r}")
     if engine == "golden" and waveform is not None:
         raise TritforgeError("a waveform is made of the simulated accelerator: choose the engine rtl or both")
-    ids = checked_tokens(tokens, model.config.vocab_size)
-    if not ids.size:
+    ids = [checked_tokens(tokens, model.config.vocab_size) for tokens in texts]
+    if not ids or not all(each.size for each in ids):
         raise TritforgeError("the text is empty: there is nothing to record")
-    window = _window("token", window, len(ids), "the text")
+    longest = "the text" if len(ids) == 1 else "the longest text"
+    window = _window("token", window, max(map(len, ids)), longest)
     layers = _window("layer", layers, model.config.num_hidden_layers, "the model")
+    ids = [each[: window.stop] for each in ids]
 
+    lists = [each.tolist() for each in ids]
     about = {
         "model": model.name,
         "engine": engine,
-        "tokens": json.dumps(ids[: window.stop].tolist()),
+        "tokens": json.dumps(lists if len(lists) > 1 else lists[0]),
         "fraction_bits": json.dumps({unit: form.fraction for unit, form in FORMATS.items()}),
     }
     rtl = comparer = None
     if engine == "golden":
+        todo = list(steps(ids, len(ids)))
         step = _golden(GoldenTensors(model.integers))
     else:
         config = accelerator or AcceleratorConfig.smallest_fit(model.config)
         about["accelerator"] = config.name
+        todo = list(steps(ids, config.streams))
         image = model.image(config.layout)
         rtl = RtlEngine(image, config, waveforms=waveform is not None)
         if engine == "both":
@@ -137,39 +144,44 @@ def trace(
             step = _rtl(RtlTensors(rtl))
 
     tensors: dict[str, NDArray[Any]] = {}
+    done, count, shown = 0, sum(map(len, ids)), False
     with replacing(waveform) if waveform else nullcontext() as file:
-        for t, token in enumerate(ids[: window.stop]):
-            if rtl and file and t == window.start:
+        for places in todo:
+            wanted = [place.position in window for place in places]
+            if rtl and file and any(wanted) and not shown:
                 rtl.waveform(Path(file.name))
-            for name, left in step(int(token)).items():
-                if t in window:
-                    prefix = f"{name}/" if engine == "both" else ""
+                shown = True
+            for name, left in step(places).items():
+                prefix = f"{name}/" if engine == "both" else ""
+                for place, of in compress(zip(places, left, strict=True), wanted):
+                    text = f"text.{place.text}/" if len(ids) > 1 else ""
                     tensors |= {
-                        f"{prefix}token.{t}/{_name(key)}": _stored(values)
-                        for key, values in left.items()
+                        f"{prefix}{text}token.{place.position}/{_name(key)}": _stored(values)
+                        for key, values in of.items()
                         if key[0] is None or key[0] in layers
                     }
+            done += len(places)
             if progress:
-                progress(t + 1, window.stop)
+                progress(done, count)
         if rtl and file:
             rtl.waveform(None)
     return Recording(tensors, comparer.result if comparer else None, about)
 
 
-_Step = Callable[[int], dict[str, dict[Key, NDArray[Any]]]]
-"""Consumes a token; returns what left the units of each engine."""
+_Step = Callable[[Sequence[Place]], dict[str, Sequence[dict[Key, NDArray[Any]]]]]
+"""Consumes tokens that pass together; returns what left the units of each engine, token by token."""
 
 
 def _golden(source: GoldenTensors) -> _Step:
-    return lambda token: {"golden": source.step(token)}
+    return lambda places: {"golden": [source.step(place) for place in places]}
 
 
 def _rtl(source: RtlTensors) -> _Step:
-    return lambda token: {"rtl": values(*source.step(token))}
+    return lambda places: {"rtl": [values(*each) for each in source.step(places)]}
 
 
 def _both(comparer: Comparer) -> _Step:
-    return lambda token: dict(zip(("golden", "rtl"), comparer.step(token), strict=True))
+    return lambda places: dict(zip(("golden", "rtl"), zip(*comparer.step(places), strict=True), strict=True))
 
 
 def _window(what: str, chosen: range | None, size: int, whole: str) -> range:

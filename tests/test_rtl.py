@@ -222,13 +222,13 @@ def test_a_wrong_scale_is_found(
     factor: float, make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = packed(make_model(seed=6, **ODD))
-    exact = RtlEngine.logits
+    exact = RtlEngine.consume
 
-    def wrong(self: RtlEngine, tokens: Any) -> tuple[Any, Any]:
-        sums, scales = exact(self, tokens)
-        return sums, scales * factor
+    def wrong(self: RtlEngine, tokens: Any, **how: Any) -> dict[int, Any]:
+        found = exact(self, tokens, **how)
+        return {stream: (sums, scale * factor) for stream, (sums, scale) in found.items()}
 
-    monkeypatch.setattr(RtlEngine, "logits", wrong)
+    monkeypatch.setattr(RtlEngine, "consume", wrong)
     difference = compare(image, UP5K, text(7, 2, 33)).first_difference
     assert difference is not None
     assert (difference.token, difference.unit) == (0, "scale")

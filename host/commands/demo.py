@@ -68,7 +68,7 @@ def command(
         show(texts[0].finish(), texts[1].finish())
     # What the accelerator consumed, once more, with everything that leaves its units watched.
     with progress("comparing every state and every logit") as report:
-        found = compare(image, config, [*given, *chosen[:-1]], report)
+        found = compare(image, config, [*given, *chosen[:-1]], progress=report)
     if found.first_difference:
         raise TritforgeError(f"accelerator and golden model differ: {found.first_difference}")
     click.echo(

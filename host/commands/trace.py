@@ -36,7 +36,7 @@ def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> ra
     ),
 )
 @options.model
-@comparison.text
+@comparison.texts
 @click.option(
     "--engine",
     type=click.Choice(["golden", "rtl", "both"]),
@@ -58,6 +58,7 @@ def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> ra
     help="Layers to record, counted from 0; without it all.",
 )
 @options.accel
+@options.streams
 @click.option("--fst", type=options.file, metavar="FILE.fst", help="Where a waveform of these tokens goes.")
 @click.option(
     "-o", "--out", type=options.file, metavar="FILE.safetensors", required=True, help="Where the tensors go."
@@ -65,12 +66,13 @@ def _window(ctx: click.Context, param: click.Parameter, value: str | None) -> ra
 @options.as_json
 def command(
     model: str,
-    tokens: Path | None,
-    prompt: str | None,
+    files: tuple[Path, ...],
+    prompts: tuple[str, ...],
     engine: str,
     window: range | None,
     layers: range | None,
     accel: str | None,
+    streams: int | None,
     fst: Path | None,
     out: Path,
     as_json: bool,
@@ -82,6 +84,8 @@ def command(
     names such as `token.3/layer.0/h`; `golden/` or `rtl/` stands before if both are recorded. They are then
     compared, too, as `tritforge verify` does, with exit code 1 if they differ.
 
+    Several texts run at once on an accelerator of as many streams; `text.1/` then stands before a token.
+
     A waveform shows all signals of the accelerator. Cycle n of a difference begins at 10 n nanoseconds.
     """
     from ...models.errors import TritforgeError
@@ -91,21 +95,21 @@ def command(
     from ..session import open_accelerator, open_image
 
     if engine == "golden":
-        for value, name in ((fst, "--fst"), (accel, "--accel")):
+        for value, name in ((fst, "--fst"), (accel, "--accel"), (streams, "--streams")):
             if value is not None:
                 raise click.UsageError(f"{name} belongs to the accelerator: choose --engine rtl or both.")
     if out.suffix != SUFFIX:
         raise TritforgeError(f"{out} must end in {SUFFIX}, the format in which tensors are written")
     opened = load(model)
-    ids = comparison.read_given(opened, tokens, prompt)
+    ids = comparison.read_given(opened, files, prompts)
     config = None
     if engine != "golden":
-        config = open_accelerator(opened, accel)
+        config = open_accelerator(opened, accel, streams)
         opened = Model(model, open_image(opened, config))
     with replacing(out) as stream, progress("tracing") as report:
         recording = trace(
             opened,
-            ids,
+            *ids,
             engine=cast("TraceEngine", engine),
             accelerator=config,
             window=window,

@@ -34,12 +34,7 @@ __all__ = ["command"]
     show_default=True,
     help="The accelerator: a preset or a TOML file.",
 )
-@click.option(
-    "--streams",
-    type=int,
-    metavar="N",
-    help="Texts that share every weight beat, instead of the accelerator's own number.",
-)
+@options.streams
 @click.option("--out", type=options.file, metavar="FILE.json", help="Write the figures there as JSON, too.")
 @options.as_json
 def command(family: str, accel: str, streams: int | None, out: Path | None, as_json: bool) -> None:
