@@ -85,6 +85,9 @@ STATUS = StructLayout(
 class Accelerator(wiring.Component):
     """A MatMul-free language model's accelerator.
 
+    Latency: of a token, as its model, its program and the weight memory let it be, so none is given. Cost: a
+    `Datapath` for each stream, and what all streams share.
+
     Attributes
     ----------
     request : Out(stream), beats : In(stream)

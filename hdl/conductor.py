@@ -44,8 +44,8 @@ class Conductor(wiring.Component):
     A step begins when the host offers no token that could still join it. After a token with `new_tokens`,
     chosen tokens are consumed in turn until so many have been chosen or a stop token was. With `chain` the
     streams are successive positions of one text, the first stream's, and a step waits for a token for each.
-    Latency: 2 cycles a step and 1 a stream. Cost: for each stream a 32-bit counter of positions, a 16-bit one
-    of tokens, a 16-bit token.
+    Latency: `latency` cycles, at most, from `done` to the next `start`, if results are taken at once. Cost:
+    for each stream a 32-bit counter of positions, a 16-bit one of tokens, a 16-bit token.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ class Conductor(wiring.Component):
     set_position, position_stream, new_position : In
         Moves a stream to a position while `idle`; 0 begins a text, with zero state.
     positions : Out
-        Number of tokens that each stream has consumed.
+        Number of tokens that each stream has consumed. With `chain` that is the first stream's; the others'
+        numbers mean nothing then, nor behind it until `set_position`.
     start, token, active, logits : Out; done, chosen, mantissa, exponent : In
         The sequencer's and the heads' side: a step of the streams that are `active`, those that want logits.
     idle : Out(1)
@@ -103,6 +104,11 @@ class Conductor(wiring.Component):
                 "idle": Out(1),
             }
         )
+
+    @property
+    def latency(self) -> int:
+        """See above."""
+        return 2 * self._streams + 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

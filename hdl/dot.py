@@ -24,7 +24,7 @@ class TableFiller(wiring.Component):
     Each entry is the one before plus one activation, inverted where the sequence turns: then the one that a
     negation lacks is written beside it, and is the next sum's carry-in. So one control and one word of
     activations (one for each table) a cycle fill every table. Latency: 3 cycles from `start` to the first
-    write, 4 if `staged`; `steps` - 1 more to `done`; a `start` before `done` begins again. Cost: an adder a
+    write, 4 if `staged`; `latency` cycles to `done`; a `start` before `done` begins again. Cost: an adder a
     table; where adders don't invert their sums for nothing, as on iCE40, a lookup table a bit more.
 
     Parameters
@@ -86,6 +86,11 @@ class TableFiller(wiring.Component):
     def steps(self) -> int:
         """Entries of a table: cycles that a fill writes."""
         return entries(self._trits)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from `start` to `done`."""
+        return 3 + self._staged + self.steps - 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

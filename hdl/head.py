@@ -105,7 +105,7 @@ class Head(wiring.Component):
     """Keeps the first row with the largest value.
 
     Greedy compares the raw sums; sampling the rescaled logits (scale already divided by the temperature) plus
-    noise. Latency: 2 cycles behind the last row. Cost: `GumbelNoise` and a 25-bit comparator.
+    noise. Latency: `latency` cycles from a row's sum, or its output if sampled, to `token`. Cost: `GumbelNoise` and a 25-bit comparator.
 
     Attributes
     ----------
@@ -130,6 +130,8 @@ class Head(wiring.Component):
     saturations : Out(2)
         Values clamped, to be counted in this cycle.
     """
+
+    latency = 2
 
     def __init__(self) -> None:
         super().__init__(

@@ -30,6 +30,7 @@ class Reciprocal(wiring.Component):
 
     fastest = PEAK_BITS + 1
     slowest = 2 * PEAK_BITS
+    latency = range(fastest, slowest + 1)
 
     def __init__(self) -> None:
         super().__init__(

@@ -14,7 +14,7 @@ HEADER_BITS = 64
 class Unpacker(wiring.Component):
     """Beats in, vectors of 16-bit elements out: int16, or int8 sign-extended; and headers, kept whole.
 
-    Latency: 1 cycle. One element a cycle, without a bubble between beats; what is left of a vector's last
+    Latency: 1 cycle from a beat to its first element. One element a cycle, without a bubble between beats; what is left of a vector's last
     beat is dropped. Cost: a register as wide as a beat.
 
     Parameters
@@ -45,6 +45,8 @@ class Unpacker(wiring.Component):
     ValueError
         If `beat_bits` is no multiple of 64.
     """
+
+    latency = 1
 
     def __init__(self, beat_bits: int, count_bits: int = COUNT_BITS) -> None:
         if beat_bits <= 0 or beat_bits % HEADER_BITS:
