@@ -12,7 +12,8 @@ READ, WRITE, CHECK, OPEN = 0x00, 0x10, 0x20, 0x40
 (SETTINGS, WEIGHTS, PROGRAM, STATE, RING, TABLE, TOKENS, CONTROL, CHOOSE, POSITION) = (*range(8), 14, 15)
 IDLE, TEXT, BOOT_FAILED, REFUSED, OPENED = 0x01, 0x02, 0x04, 0x40, 0x80
 HALT, AS_TEXT, RESET = 0x01, 0x02, 0x04
-_PATIENCE = 20
+_PATIENCE = 40
+_TRIES = 3
 
 
 def frame(body: bytes) -> bytes:
@@ -80,16 +81,23 @@ class Host:
         again: bool = False,
         covered: bytes = b"",
     ) -> Answer:
-        """One request's answer, under a new number, or `again` under the last."""
+        """One request's answer, under a new number, or `again` under the last; asked again if none comes."""
         self.number = (self.number + (not again)) % 256
-        sent = self.exchange(request(self.number, command, address, data, count))
+        asked = request(self.number, command, address, data, count)
+        for _ in range(_TRIES):
+            for answer in answers(self.send(asked), covered):
+                if answer.number == self.number:
+                    return answer
+        raise AssertionError(f"no answer to {asked.hex()}")
+
+    def send(self, data: bytes) -> bytes:
+        """Give the device bytes; return its answer, up to the flag behind it."""
+        sent = self.exchange(data)
         for _ in range(_PATIENCE):
-            if answers(sent, covered):
+            if len(sent) > 1 and sent.endswith(b"\x7e"):
                 break
             sent += self.exchange(b"")
-        (answer,) = answers(sent, covered)
-        assert answer.number == self.number
-        return answer
+        return sent
 
     def open(self) -> bytes:
         """Open a session with a reset; return the identity."""

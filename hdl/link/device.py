@@ -149,7 +149,8 @@ class LinkDevice(wiring.Component):
         last = Signal()
         covered, sends, escapes, done = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            special.eq((byte[2:] == FLAG >> 2) & (byte[0] ^ byte[1]) & ~escaped),
+            # As it came: a flag behind an escape is a flag.
+            special.eq((byte[2:] ^ Mux(escaped, ESCAPE_XOR >> 2, 0) == FLAG >> 2) & (byte[0] ^ byte[1])),
             is_flag.eq(special & byte[1]),
             is_escape.eq(special & byte[0]),
             ended.eq(use & listens & is_flag),
