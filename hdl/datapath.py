@@ -84,6 +84,7 @@ class Datapath(wiring.Component):
 
     What is common to all streams (which row, which element, which weight) comes from outside; what depends on
     the stream's numbers is here. Latency: `latency` cycles from a sum to the last thing that it causes.
+    Cost: that of its parts, and multiplexers between them.
 
     Parameters
     ----------

@@ -105,7 +105,8 @@ class Head(wiring.Component):
     """Keeps the first row with the largest value.
 
     Greedy compares the raw sums; sampling the rescaled logits (scale already divided by the temperature) plus
-    noise. Latency: `latency` cycles from a row's sum, or its output if sampled, to `token`. Cost: `GumbelNoise` and a 25-bit comparator.
+    noise. Latency: `latency` cycles from a row's sum, or its output if sampled, to `token`. Cost:
+    `GumbelNoise` and a 25-bit comparator.
 
     Attributes
     ----------

@@ -14,8 +14,8 @@ HEADER_BITS = 64
 class Unpacker(wiring.Component):
     """Beats in, vectors of 16-bit elements out: int16, or int8 sign-extended; and headers, kept whole.
 
-    Latency: 1 cycle from a beat to its first element. One element a cycle, without a bubble between beats; what is left of a vector's last
-    beat is dropped. Cost: a register as wide as a beat.
+    Latency: 1 cycle from a beat to its first element. One element a cycle, without a bubble between beats;
+    what is left of a vector's last beat is dropped. Cost: a register as wide as a beat.
 
     Parameters
     ----------
