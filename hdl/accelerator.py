@@ -213,6 +213,8 @@ class Accelerator(wiring.Component):
             sequencer.program_address.eq(self.program_address),
             sequencer.program_word.eq(self.program_word),
         ]
+        first = Signal(len(datapaths))
+        m.d.sync += first.eq(Cat(position == 0 for position in conductor.positions))
         for k, datapath in enumerate(datapaths):
             m.d.comb += [
                 sequencer.token[k].eq(conductor.token[k]),
@@ -221,7 +223,7 @@ class Accelerator(wiring.Component):
                 conductor.exponent[k].eq(datapath.exponent),
                 datapath.active.eq(conductor.active[k]),
                 datapath.position.eq(conductor.positions[k]),
-                datapath.first.eq(conductor.positions[k] == 0),
+                datapath.first.eq(first[k]),
                 datapath.sampling.seed.eq(settings.seeds[k]),
                 datapath.sampling.sample.eq(settings.sample),
                 datapath.sampling.emit_raw.eq(settings.emit_raw & conductor.active[k] & conductor.logits[k]),
@@ -274,7 +276,9 @@ class Accelerator(wiring.Component):
         """Take a token's row past the weight buffer into x; return whether that is going on."""
         config = self.config
         active = Signal()
-        row, count = Signal(config.element_bits), Signal(config.element_bits)
+        left = Signal(config.element_bits)
+        asked = Signal()  # a cycle late: the instruction stays for that
+        m.d.sync += asked.eq(sequencer.embed)
         drain = Signal(range(Datapath.latency + 1))
         take, header, begin = Signal(), Signal(), Signal()
         whose = Signal(range(config.streams))
@@ -287,10 +291,8 @@ class Accelerator(wiring.Component):
             unpacker.take_header.eq(vectors.take_header | header),
             unpacker.start.eq(vectors.unpack | begin),
             unpacker.bytes.eq(begin),
-            unpacker.count.eq(Mux(begin, count, vectors.count)),
-            unpacker.elements.ready.eq(
-                Mux(active, weights.available if alone else 1, weights.weights.ready)
-            ),
+            unpacker.count.eq(Mux(begin, left, vectors.count)),
+            unpacker.elements.ready.eq(Mux(active, weights.available if alone else 1, weights.weights.ready)),
             weights.weights.payload.eq(unpacker.elements.payload),
             weights.weights.valid.eq(unpacker.elements.valid & ~active),
             take.eq(active & unpacker.elements.valid & unpacker.elements.ready),
@@ -306,10 +308,9 @@ class Accelerator(wiring.Component):
             ]
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(sequencer.embed):
+                with m.If(asked):
                     m.d.sync += [
-                        active.eq(1), row.eq(0), count.eq(sequencer.instruction.count),
-                        whose.eq(sequencer.embed_stream),
+                        active.eq(1), left.eq(sequencer.instruction.count), whose.eq(sequencer.embed_stream),
                     ]  # fmt: skip
                     m.next = "HEADER"
             with m.State("HEADER"):
@@ -322,8 +323,8 @@ class Accelerator(wiring.Component):
                 m.next = "ELEMENTS"
             with m.State("ELEMENTS"):
                 with m.If(take):
-                    m.d.sync += row.eq(row + 1)
-                with m.If(row == count):
+                    m.d.sync += left.eq(left - 1)
+                with m.If(left == 0):
                     m.d.sync += drain.eq(drain - 1)
                     with m.If(drain == 0):
                         m.d.sync += active.eq(0)
@@ -351,7 +352,9 @@ class Accelerator(wiring.Component):
             vectors.produced.eq(datapaths[0].produced),
             weights.pop.eq(vectors.pop),
         ]
-        header = Signal(HEADER)
+        # The instruction stays for a cycle.
+        header, project = Signal(HEADER), Signal()
+        m.d.sync += project.eq(sequencer.vector & (instruction.opcode == Opcode.PROJECT))
         with m.If(vectors.take_header & unpacker.header_taken):
             m.d.sync += header.eq(unpacker.header)
         lagging = delay(m, weights.weight, self.config.lag, "weight")
@@ -362,20 +365,18 @@ class Accelerator(wiring.Component):
                 datapath.address.eq(vectors.address),
                 datapath.weight.eq(Mux(vectors.running, late, weights.weight) if k else weights.weight),
                 datapath.bound_row.eq(vectors.bound_row),
-                datapath.project.eq(sequencer.vector & (instruction.opcode == Opcode.PROJECT)),
+                datapath.project.eq(project),
                 datapath.project_count.eq(instruction.count),
                 datapath.project_slot.eq(instruction.slot),
                 datapath.header.eq(header),
             ]
 
-    def _scales(
-        self, m: Module, vectors: VectorControl, matmul: MatMul, datapaths: list[Datapath]
-    ) -> Signal:
+    def _scales(self, m: Module, vectors: VectorControl, matmul: MatMul, datapaths: list[Datapath]) -> Signal:
         """Start a product's output scales when they can be known; return whether some are owed."""
         wanted, ready = Signal(), Signal()
         working = Signal(len(datapaths))
-        start, entered, busy = Signal(), Signal(), Signal()
-        m.d.sync += entered.eq(matmul.enter)
+        start, started, entered, passing, busy = (Signal() for _ in range(5))
+        m.d.sync += [entered.eq(matmul.enter), passing.eq(entered), started.eq(start)]
         m.d.comb += [
             # The scales before stay until their product's sums have entered.
             start.eq(wanted & ~working.any() & ~ready & ~entered),
@@ -385,7 +386,7 @@ class Accelerator(wiring.Component):
         with m.If(vectors.scale):
             m.d.sync += wanted.eq(1)
         for k, datapath in enumerate(datapaths):
-            m.d.comb += [datapath.scale_start.eq(start), datapath.enter.eq(entered)]
+            m.d.comb += [datapath.scale_start.eq(started), datapath.enter.eq(passing)]
             with m.If(datapath.scale_done):
                 m.d.sync += working[k].eq(0)
         with m.If(start):
@@ -410,7 +411,7 @@ class Accelerator(wiring.Component):
         connect(m, flipped(self.request), sequencer.matrix_request)
         connect(m, flipped(self.beats), matmul.beats)
         mode = matmul.sums_tag.mode
-        feeds = (mode == Mode.MLGRU) | (mode == Mode.GLU) | (mode == Mode.RESIDUAL)
+        feeds = Value.cast(mode)[-1]  # from MLGRU on
         same = datapaths[0].current_slot == matmul.fill_slot
         certain = Cat(datapath.certain for datapath in datapaths).all()
         complete = Cat(datapath.complete for datapath in datapaths).all()
@@ -429,9 +430,7 @@ class Accelerator(wiring.Component):
             matmul.fill_void.eq(same & void),
             # Only the first block is filled while its inputs are not certain.
             matmul.fill_ready.eq(
-                ~same
-                | complete
-                | (~void & block_there & (certain | (matmul.fill_block == 0)))
+                ~same | complete | (~void & block_there & (certain | (matmul.fill_block == 0)))
             ),
             matmul.words.eq(Cat(datapath.word for datapath in datapaths)),
             # Whoever takes the elements that a row makes must be there, with a weight for each.
@@ -441,7 +440,13 @@ class Accelerator(wiring.Component):
             ),
             self.layer.eq(Mux(embedding, 0, matmul.sums_tag.layer)),
         ]
-        m.d.sync += sequencer.matrix_ready.eq(matmul.ready)
+        # A cycle late: the rows come later.
+        head_start, passing = Signal(), Signal(Mode)
+        m.d.sync += [
+            passing.eq(Mux(embedding, Mode.EMBED, mode)),
+            sequencer.matrix_ready.eq(matmul.ready),
+            head_start.eq(matmul.start & (instruction.epilogue == Mode.HEAD)),
+        ]
         with m.If(matmul.leaves & feeds & ((mode != Mode.GLU) | matmul.odd)):
             m.d.comb += weights.reserve.eq(1)
         # States go from one stream to the next, so each has its rows when the one before has its states.
@@ -453,9 +458,9 @@ class Accelerator(wiring.Component):
                 datapath.sum_valid.eq(lagging[behind][0]),
                 datapath.row.eq(lagging[behind][1:]),
                 datapath.sum.eq(delay(m, matmul.sums[k], behind, f"sum_of_{k}_")[-1]),
-                datapath.mode.eq(Mux(embedding, Mode.EMBED, mode)),
+                datapath.mode.eq(passing),
                 datapath.state_base.eq(matmul.sums_tag.state_base),
-                datapath.head_start.eq(matmul.start & (instruction.epilogue == Mode.HEAD)),
+                datapath.head_start.eq(head_start),
             ]
 
     def _watch(
@@ -490,14 +495,17 @@ class Accelerator(wiring.Component):
             m.d.comb += cause.eq(CAUSES.index("embedding"))
         with m.Elif(matmul.sums_tag.mode == Mode.HEAD):
             m.d.comb += cause.eq(CAUSES.index("head"))
-        with m.If(~conductor.idle):
+        # A cycle late, all three.
+        m.d.sync += [status.running.eq(~conductor.idle), status.cause.eq(cause)]
+        with m.If(status.running):
             m.d.sync += self.cycles.eq(self.cycles + 1)
-        saturated = sum(datapath.saturations for datapath in datapaths)
-        m.d.sync += self.saturations.eq(self.saturations + saturated)
+        saturated = Signal(range(4 * len(datapaths) + 1))
+        m.d.sync += [
+            saturated.eq(sum(datapath.saturations for datapath in datapaths)),
+            self.saturations.eq(self.saturations + saturated),
+        ]
         m.d.comb += [
-            status.running.eq(~conductor.idle),
             status.opcode.eq(sequencer.instruction.opcode),
-            status.cause.eq(cause),
             status.waits_for_request.eq(
                 (self.request.valid & ~self.request.ready)
                 | (self.vector_request.valid & ~self.vector_request.ready)

@@ -76,7 +76,7 @@ class Activation(wiring.Component):
             gate.eq(upper ^ negative.replicate(GATE.bits)),
             x.eq(sizes[3] ^ negative.replicate(ACT.bits - 1)),
         ]
-        product = Signal(signed(ACT.bits + GATE.bits + 1), reset_less=True)
+        product = Signal(signed(ACT.bits + GATE.bits), reset_less=True)
         gates = delay(m, gate, 2, "gate", data=True)
         m.d.comb += self.gate.eq(gates[-1])
         m.d.sync += [

@@ -1,6 +1,6 @@
 """Takes tokens from the host, counts positions, and feeds sampled tokens back."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out
@@ -122,16 +122,19 @@ class Conductor(wiring.Component):
         m.d.comb += [
             free.eq(~self.active.bit_select(offered.stream, 1) & (offered.stream < self._streams)),
             chosen.eq(Array(self.chosen)[at]),
-            last.eq((left[at] <= 1) | self.halt),
             self.results.payload.token.eq(chosen),
             self.results.payload.mantissa.eq(Array(self.mantissa)[at]),
             self.results.payload.exponent.eq(Array(self.exponent)[at]),
             self.results.payload.last.eq(last),
             self.results.payload.stream.eq(at),
         ]
-        for k in range(STOPS):
-            with m.If(self.stops_enabled[k] & (self.stops[k] == chosen)):
-                m.d.comb += last.eq(1)
+        # Known a cycle after what is chosen, which stands long before a step is done.
+        stopped, enough = Signal(STOPS), Signal()
+        m.d.sync += [
+            stopped.eq(Cat(self.stops_enabled[k] & (self.stops[k] == chosen) for k in range(STOPS))),
+            enough.eq(left[at] <= 1),
+        ]
+        m.d.comb += last.eq(enough | stopped.any() | self.halt)
         with m.FSM():
             with m.State("GATHER"):
                 m.d.comb += [
@@ -160,7 +163,6 @@ class Conductor(wiring.Component):
                         m.d.sync += self.positions[k].eq(self.positions[0] + k)
                 m.next = "RUN"
             with m.State("RUN"):
-                m.d.sync += at.eq(0)
                 with m.If(self.done):
                     for k in streams:
                         with m.If(self.active[k]):
@@ -177,6 +179,10 @@ class Conductor(wiring.Component):
                             with m.If(~self.results.valid | last):
                                 m.d.sync += self.active[k].eq(0)
                     m.d.sync += at.eq(at + 1)
+                    m.next = "OTHER"
                     with m.If(at == self._streams - 1):
+                        m.d.sync += at.eq(0)
                         m.next = "GATHER"
+            with m.State("OTHER"):
+                m.next = "RESULT"
         return m

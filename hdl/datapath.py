@@ -313,16 +313,15 @@ class Datapath(wiring.Component):
         wide = (self.mode == Mode.RESIDUAL) | (self.mode == Mode.HEAD) | self.embed
         exponent = Signal(signed(EXPONENT_BITS + 2))
         shift = Signal(signed(EXPONENT_BITS + 3))
-        m.d.comb += exponent.eq(
-            Mux(
-                self.embed,
-                self.embedding_header.exponent,
-                Mux(sampled, scale.tempered_exponent, scale.exponent),
-            )
-        )
         with m.If(self.enter | self.embed):
             m.d.sync += [
-                shift.eq(RESCALE_LEFT - exponent - Mux(wide, VECTOR.fraction, ACT.fraction)),
+                exponent.eq(
+                    Mux(
+                        self.embed,
+                        self.embedding_header.exponent,
+                        Mux(sampled, scale.tempered_exponent, scale.exponent),
+                    )
+                ),
                 rescaler.mantissa.eq(
                     Mux(
                         self.embed,
@@ -332,8 +331,12 @@ class Datapath(wiring.Component):
                 ),
                 rescaler.wide.eq(wide),
             ]
+        # The first row is on its way for longer than this takes.
         limit = (1 << SHIFT_BITS) - 1
-        m.d.comb += rescaler.shift.eq(Mux(shift < 0, 0, Mux(shift > limit, limit, shift[:SHIFT_BITS])))
+        m.d.sync += [
+            shift.eq(RESCALE_LEFT - Mux(rescaler.wide, VECTOR.fraction, ACT.fraction) - exponent),
+            rescaler.shift.eq(Mux(shift < 0, 0, Mux(shift > limit, limit, shift[:SHIFT_BITS]))),
+        ]
 
     def _rows(self, m: Module, rescaler: Rescaler, epilogue: Epilogue, head: Head) -> None:
         """Sums and embeddings become outputs, and go where the mode says."""

@@ -1,6 +1,6 @@
 """What happens to a matrix product's rows as they stream out: MLGRU, GLU and residual, element by element."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -213,11 +213,13 @@ class Epilogue(wiring.Component):
         gate = Signal(signed(ACT.bits), reset_less=True)
         with m.If(activation.out_valid & ~activated[0]):
             m.d.sync += gate.eq(activation.silu)
-        product = Signal(signed(VECTOR.bits), reset_less=True)
         factor = Mux(in_gru, activation.silu, gate)
-        m.d.comb += self.product.eq(product)
+        # Whole, as a multiplier block's own register holds it.
+        shift = 2 * ACT.fraction - VECTOR.fraction
+        product = Signal(signed(shift + VECTOR.bits), reset_less=True)
+        m.d.comb += self.product.eq(product >> shift)
         m.d.sync += [
-            product.eq((factor * late_read.data) >> (2 * ACT.fraction - VECTOR.fraction)),
+            product.eq(factor * late_read.data),
             self.product_write.eq(activation.out_valid & (in_gru | (in_glu & activated[0]))),
         ]
         m.d.comb += self.product_row.eq(count(self.product_write, "product_counted"))
@@ -231,13 +233,14 @@ class Epilogue(wiring.Component):
         m.d.comb += self.x_row.eq(count(self.x_write, "x_counted"))
         m.d.sync += [self.x_value.eq(total), self.x_write.eq(into_x)]
 
-        difference_clamped = Signal()
-        m.d.comb += difference_clamped.eq(mlgru.clamped & gru[1])
         counted = self.valid & (self.mode != Mode.HEAD)
-        m.d.comb += self.saturations.eq(
-            (self.clamped[0] & counted)
-            + (self.clamped[1] & counted)
-            + (overflow & into_x)
-            + difference_clamped
+        saturated = Signal(4)
+        m.d.sync += saturated.eq(
+            Cat(
+                self.clamped & counted.replicate(2),
+                overflow & into_x,
+                mlgru.clamped & gru[1],
+            )
         )
+        m.d.comb += self.saturations.eq(sum(saturated))
         return m

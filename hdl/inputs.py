@@ -64,7 +64,7 @@ class InputQuantiser(wiring.Component):
         The slot that is written.
     """
 
-    latency = Reciprocal.slowest + Quantiser.latency + 4
+    latency = Reciprocal.slowest + Quantiser.latency + 5
 
     def __init__(self, depth: int, tables: int, words: int) -> None:
         self._depth = depth
@@ -115,7 +115,7 @@ class InputQuantiser(wiring.Component):
         # Where a level begins: the products before were taken at a lower one.
         begins = Array(Signal.like(count, name=f"begin{k}", reset_less=True) for k in range(LEVEL_MAX + 1))
         for k in range(1, LEVEL_MAX + 1):
-            with m.If(self.settled & (k > self.level) & (k <= self.level + self.rise)):
+            with m.If(self.settled & (k <= self.level) & (k + self.rise > self.level)):
                 m.d.sync += begins[k].eq(settled)
         with m.If(self.product_valid):
             m.d.sync += written.eq(written + 1)
@@ -125,18 +125,26 @@ class InputQuantiser(wiring.Component):
         element = Signal.like(count)
         element_level = Signal(LEVEL_BITS)
         passed = Signal(range(4))
-        issue, level_ends = Signal(), Signal()
+        issue, level_ends, raised = Signal(), Signal(), Signal()
+        # Where the next level begins, if there is one: a cycle late, which `raised` waits for. If it changes
+        # otherwise, the peak does, too.
+        boundary, more_levels = Signal.like(count, reset_less=True), Signal()
+        m.d.sync += [
+            boundary.eq(begins[(element_level + 1)[:LEVEL_BITS]]),
+            more_levels.eq(element_level != self.level),
+            raised.eq(level_ends),
+        ]
         digit = Signal(range(TRITS_PER_BYTE))
         stages = delay(m, issue, 2 + Quantiser.latency, "stage")
+        # Whether all elements are on their way, a cycle late, which they hide; and whether any are.
+        ended, under_way = Signal(), Signal()
+        m.d.sync += [ended.eq(element == count), under_way.eq(Cat(stages[:-1]).any())]
         m.d.comb += [
             self.void.eq(1),
-            level_ends.eq(
-                (element_level != self.level) & (begins[(element_level + 1)[:LEVEL_BITS]] == element)
-            ),
             read.addr.eq(element),
             self.q_write.eq(stages[-1]),
             self.certain.eq(self.measured & ~self.void),
-            self.complete.eq(self.certain & (element == count) & ~Cat(stages[1:]).any()),
+            self.complete.eq(self.certain & ended & ~under_way),
         ]
         with m.If(self.q_write):
             m.d.sync += self.q_lane.eq(self.q_lane + 1)
@@ -160,10 +168,13 @@ class InputQuantiser(wiring.Component):
                 with m.Elif(reciprocal.done):
                     m.d.sync += state.eq(_State.QUANTISE)
             with m.Case(_State.QUANTISE):
-                m.d.comb += self.void.eq(0)
+                m.d.comb += [
+                    self.void.eq(0),
+                    level_ends.eq(~raised & more_levels & (boundary == element)),
+                ]
                 with m.If(level_ends):
                     m.d.sync += element_level.eq(element_level + 1)
-                with m.Elif(element != settled):
+                with m.Elif(~raised & (element != settled)):
                     m.d.comb += issue.eq(1)
                     m.d.sync += element.eq(element + 1)
         with m.If(self.clear):

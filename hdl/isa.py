@@ -45,22 +45,22 @@ class Opcode(enum.IntEnum):
 
 
 class Epilogue(enum.IntEnum):
-    """Where a matrix product's rows go."""
+    """Where a matrix product's rows go; from MLGRU on their consequences are elements of the next vector."""
 
     SILU = 0
     """i: silu, buffered."""
     GATE = 1
     """f: sigmoid, lower bound, buffered."""
-    MLGRU = 2
-    """g: new state h, and u = g * silu(h)."""
-    GLU = 3
-    """gate, up: z = silu(gate) * up."""
-    RESIDUAL = 4
-    """x += row."""
-    HEAD = 5
+    HEAD = 2
     """Largest logit, or raw logits."""
-    EMBED = 6
+    EMBED = 3
     """x = row (used by the embedding alone)."""
+    MLGRU = 4
+    """g: new state h, and u = g * silu(h)."""
+    GLU = 5
+    """gate, up: z = silu(gate) * up."""
+    RESIDUAL = 6
+    """x += row."""
 
 
 LAYOUT = data.StructLayout(

@@ -1,6 +1,8 @@
 """Streams ternary matrices past the lookup tables, and adds the rows' partial sums."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, signed, unsigned
+from collections.abc import Callable
+
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -42,7 +44,8 @@ class MatMul(wiring.Component):
     tag : In; sums_tag : Out
         Comes with `start`; that of the sums.
     fill_block, fill_slot : Out; fill_ready, fill_certain, fill_void : In
-        The column block whose tables are filled next; it is there; it will not change; it changes now.
+        The column block whose tables are filled next; it is there, of which notice is taken a cycle later; it
+        will not change; it changes now, for 3 cycles or more.
     word_address, words :
         Read port of all streams' activation memories (`TableFiller`), half `fill_slot`.
     beats : In(stream)
@@ -113,9 +116,7 @@ class MatMul(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, layout = self._config, self._config.layout
-        m.submodules.filler = filler = TableFiller(
-            layout.tables * config.streams, config.activation_words
-        )
+        m.submodules.filler = filler = TableFiller(layout.tables * config.streams, config.activation_words)
         filled = Signal(2)
 
         # A product first fills tables, then streams; the next one may fill while this one streams.
@@ -133,22 +134,33 @@ class MatMul(wiring.Component):
             m.d.sync += handed.eq(1)
 
         # Filler: walks the product's row and column blocks, one bank ahead of the rows.
-        fill_left, fill_bank, last_fill = Signal(config.row_bits), Signal(), Signal()
+        fill_left, fill_bank = Signal(config.row_bits), Signal()
+        fill_blocks_left, last_fill, last_fill_rows = Signal(config.block_bits), Signal(), Signal()
         m.d.comb += [
-            last_fill.eq(self.fill_block + 1 == blocks),
             filler.block.eq(self.fill_block),
             self.word_address.eq(filler.word_address | (self.fill_slot << config.slot_bits)),
             filler.word.eq(self.words),
         ]
         with m.If(self.start):
-            m.d.sync += [fill_left.eq(self.rows), self.fill_block.eq(0)]
+            m.d.sync += [
+                fill_left.eq(self.rows), fill_blocks_left.eq(self.blocks), self.fill_block.eq(0),
+            ]  # fmt: skip
+        # Known a cycle late, before which it isn't looked at.
+        there = Signal()
+        m.d.sync += [
+            there.eq(self.fill_ready),
+            last_fill.eq(fill_blocks_left == 1),
+            last_fill_rows.eq(fill_left <= layout.row_block),
+        ]
         # A fill that was cut off may still end in the first cycles of the next.
         cut = Cat(delay(m, filler.start, 2, "started")).any()
         with m.FSM(name="fill"):
             with m.State("WAIT"):
-                with m.If(filling & ~filled.bit_select(fill_bank, 1) & self.fill_ready):
+                with m.If(filling & ~filled.bit_select(fill_bank, 1) & there):
                     m.d.comb += filler.start.eq(1)
                     m.next = "FILL"
+                with m.If(self.start):  # nothing is filling
+                    m.next = "NEXT"
             with m.State("FILL"):
                 with m.If(self.fill_void):
                     m.next = "WAIT"
@@ -161,81 +173,88 @@ class MatMul(wiring.Component):
                     m.d.sync += [
                         filled.bit_select(fill_bank, 1).eq(1),
                         fill_bank.eq(~fill_bank),
-                        self.fill_block.eq(Mux(last_fill, 0, self.fill_block + 1)),
+                        self.fill_block.eq(self.fill_block + 1),
+                        fill_blocks_left.eq(fill_blocks_left - 1),
                     ]
+                    m.next = "NEXT"
                     with m.If(last_fill):
-                        m.d.sync += fill_left.eq(fill_left - layout.row_block)
-                        with m.If(fill_left <= layout.row_block):
+                        m.d.sync += [
+                            self.fill_block.eq(0), fill_blocks_left.eq(blocks),
+                            fill_left.eq(fill_left - layout.row_block),
+                        ]  # fmt: skip
+                        with m.If(last_fill_rows):
                             m.d.sync += filling.eq(0)
-                    m.next = "WAIT"
+            with m.State("NEXT"):
+                m.next = "WAIT"
 
-        # Rows: one beat each.
-        streaming, entered = Signal(), Signal()
-        block, row, left, bank = (
-            Signal(config.block_bits),
-            Signal(range(layout.row_block)),
-            Signal(config.row_bits),
-            Signal(),
-        )
-        row_blocks = Signal(config.block_bits)
-        first_block, last_block, last_row, last_rows = Signal(), Signal(), Signal(), Signal()
+        # Rows: one beat each. What decides whether a beat is taken stands in registers, made a beat before.
+        streaming, entered, bank = Signal(), Signal(), Signal()
+        row_blocks, blocks_left = Signal(config.block_bits), Signal(config.block_bits)
+        first_block, last_block = Signal(), Signal()
+        # Rows of this row block; those of it that have not come yet, this one included, which is the partial
+        # sums' address too; rows of the product beyond this row block, if there are any.
+        block_rows, rest = Signal(range(layout.row_block + 1)), Signal(range(layout.row_block + 1))
+        beyond = Signal(signed(config.row_bits + 1))
+        single, last_row, last_rows = Signal(), Signal(), Signal()
         take, waiting, settled, ends = Signal(), Signal(), Signal(), Signal()
         next_tag = Signal(self._tag)
+        here = filled.bit_select(bank, 1)
         m.d.comb += [
-            first_block.eq(block == 0),
-            last_block.eq(block + 1 == row_blocks),
-            last_row.eq((row + 1 == left) | (row == layout.row_block - 1)),
-            last_rows.eq(left <= layout.row_block),
             take.eq(self.beats.valid & self.beats.ready),
             ends.eq(take & last_row & last_block & last_rows),
             self.leaves.eq(take & last_block),
-            self.odd.eq(row[0]),
             hand.eq(~handed & (~streaming | ends)),
         ]
         # A partial sum is written 3 cycles after its beat has read the one before: so long, a row must not
         # come again, which matters to blocks of one or two rows whose tables have all been filled while beats
         # were late.
-        unsettled = Signal(range(_WRITE_BACK + 1))
-        with m.If(take & (row == 0)):
-            m.d.sync += unsettled.eq(_WRITE_BACK - 1)
-        with m.Elif((unsettled != 0) & (take | (row == 0))):
-            m.d.sync += unsettled.eq(unsettled - 1)
-        with m.If(self.one_by_one & self.leaves):
-            m.d.sync += waiting.eq(1)
-        with m.Elif(self.taken):
-            m.d.sync += waiting.eq(0)
+        pause = Signal()
+        resting = delay(m, take & (block_rows < _WRITE_BACK), _WRITE_BACK - 1, "resting")
+        waits = Mux(waiting, ~self.taken, self.one_by_one & self.leaves)
+        m.d.sync += [waiting.eq(waits), pause.eq(waits | Cat(resting[:-1]).any())]
         m.d.comb += [
-            self.waits_for_tables.eq(streaming & ~filled.bit_select(bank, 1)),
+            self.waits_for_tables.eq(streaming & ~here),
             self.waits_for_inputs.eq(self.waits_for_tables & filling & ~self.fill_ready),
             self.waits_for_scale.eq(streaming & last_block & ~entered),
             self.waits_to_open.eq(streaming & last_block & entered & ~self.open),
-            self.beats.ready.eq(
-                streaming
-                & filled.bit_select(bank, 1)
-                & ~waiting
-                & (~last_block | (entered & self.open))
-                & ~((row == 0) & (unsettled != 0))
-            ),
+            self.beats.ready.eq(streaming & here & ~pause & (~last_block | (entered & self.open))),
         ]
+        # What comes behind this row block: the product's next one, or the next product.
+        other = ~streaming | last_rows
+        rows_then = Mux(other, rows, beyond[:-1])
+        blocks_then = Mux(other, blocks, row_blocks)
+
+        def known(decide: Callable[[Value], Value], given: Value, begun: Value, held: Value) -> Value:
+            """What holds of the next product's number, since it was given, or of one held for long."""
+            of_product, of_rest = Signal(), Signal()
+            with m.If(self.start):
+                m.d.sync += of_product.eq(decide(given))
+            m.d.sync += of_rest.eq(decide(held))
+            return Mux(begun, of_product, of_rest)
+
+        few = known(lambda count: count <= layout.row_block, self.rows, other, beyond[:-1])
+        lone = known(lambda count: count == 1, self.rows, other, beyond[:-1])
+        lone_block = known(lambda count: count == 1, self.blocks, other, row_blocks)
         with m.If(take):
-            m.d.sync += row.eq(row + 1)
+            m.d.sync += [rest.eq(rest - 1), last_row.eq(rest == 2), self.odd.eq(~self.odd)]
             with m.If(last_row):
                 m.d.sync += [
-                    row.eq(0),
-                    filled.bit_select(bank, 1).eq(0),
-                    bank.eq(~bank),
-                    block.eq(block + 1),
-                ]
-                with m.If(last_block):
-                    m.d.sync += [
-                        block.eq(0),
-                        left.eq(left - layout.row_block),
-                    ]
+                    rest.eq(block_rows), last_row.eq(single), self.odd.eq(0),
+                    filled.bit_select(bank, 1).eq(0), bank.eq(~bank),
+                    blocks_left.eq(blocks_left - 1), first_block.eq(0), last_block.eq(blocks_left == 2),
+                ]  # fmt: skip
         with m.If(ends):
             m.d.sync += [streaming.eq(0), entered.eq(0)]
         with m.If(hand):
+            m.d.sync += [streaming.eq(1), next_tag.eq(tag), self.odd.eq(0)]
+        with m.If(hand | (take & last_row & last_block & ~last_rows)):
             m.d.sync += [
-                streaming.eq(1), left.eq(rows), row_blocks.eq(blocks), next_tag.eq(tag),
+                block_rows.eq(Mux(few, rows_then, layout.row_block)),
+                rest.eq(Mux(few, rows_then, layout.row_block)),
+                single.eq(lone), last_row.eq(lone), last_rows.eq(few),
+                beyond.eq(rows_then - layout.row_block),
+                row_blocks.eq(blocks_then), blocks_left.eq(blocks_then),
+                first_block.eq(1), last_block.eq(lone_block),
             ]  # fmt: skip
 
         # The sums of the next product come when those of the one before have had their consequences.
@@ -253,10 +272,10 @@ class MatMul(wiring.Component):
             m.d.sync += [entered.eq(1), self.sums_tag.eq(next_tag)]
 
         # Partial sum memories are read a cycle before the dot products' totals arrive.
-        row_bits = len(row)
+        row_bits = (layout.row_block - 1).bit_length()
         depth = self._dots[0].latency
         valid = delay(m, take, depth, "valid")[-1]
-        stages = delay(m, Cat(row, first_block, last_block), depth, "stage", data=True)
+        stages = delay(m, Cat(rest[:row_bits], first_block, last_block), depth, "stage", data=True)
         at, first, final = stages[-1][:row_bits], stages[-1][row_bits], stages[-1][row_bits + 1]
         writing, written = Signal(), Signal(row_bits, reset_less=True)
         m.d.sync += [
@@ -271,7 +290,7 @@ class MatMul(wiring.Component):
             m.d.sync += self.row.eq(self.row + 1)
         for k, dot in enumerate(self._dots):
             m.submodules[f"dot{k}"] = dot
-            partial = memory.Memory(shape=signed(SUM.bits), depth=layout.row_block, init=[])
+            partial = memory.Memory(shape=signed(SUM.bits), depth=1 << row_bits, init=[])
             m.submodules[f"partial{k}"] = partial
             read, write = partial.read_port(), partial.write_port()
             before, total = Signal(signed(SUM.bits)), Signal(signed(SUM.bits), reset_less=True)

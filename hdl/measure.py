@@ -1,6 +1,6 @@
 """Products of a vector's elements and norm weights, with their peak or their energy."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,18 +8,15 @@ from ..models.numerics import LEVEL_MAX, LEVEL_SHIFT, NORMAL, SQUARES_BITS, VECT
 from .arith import delay
 from .scalars import PEAK_BITS
 
-__all__ = ["LEVEL_BITS", "Measure", "level_of", "shift_levels"]
+__all__ = ["LEVEL_BITS", "Measure", "levels_of", "shift_levels"]
 
 LEVEL_BITS = 2
 
 
-def level_of(element: Value) -> Value:
-    """Level at which a VECTOR `element` alone fits NORMAL."""
+def levels_of(element: Value) -> Value:
+    """Bit k: at level k a VECTOR `element` does not fit NORMAL."""
     size = element[:-1] ^ element[-1].replicate(VECTOR.bits - 1)
-    level: Value = Mux(size[NORMAL.bits - 1 :].any(), 1, 0)
-    for k in range(1, LEVEL_MAX):
-        level = Mux(size[NORMAL.bits - 1 + LEVEL_SHIFT * k :].any(), k + 1, level)
-    return level
+    return Cat(size[NORMAL.bits - 1 + LEVEL_SHIFT * k :].any() for k in range(LEVEL_MAX))
 
 
 def shift_levels(value: Value, levels: Value, bits: int = LEVEL_SHIFT) -> Value:
@@ -50,9 +47,9 @@ class Measure(wiring.Component):
     product_valid, product : Out
         A product of a projection, 3 cycles behind its element.
     settled : Out(1)
-        One more product is in the peak; a cycle after `product_valid`.
+        One more product is in the peak since this cycle, the second after `product_valid`.
     changed : Out(1)
-        With `settled`: the peak, or its level, is another from the next cycle on; always at the first.
+        With `settled`: the peak, or its level, is another since this cycle; always at the first.
     rise : Out
         With `settled`: levels gained at this element.
     level, peak, energy : Out
@@ -93,31 +90,33 @@ class Measure(wiring.Component):
         valid = delay(m, self.valid, 4, "valid")
 
         # Cycle 0: the element raises the level; 1: it is shifted, the weight is here; 2: they are multiplied.
-        newest = Signal(LEVEL_BITS)
-        needed = Signal(LEVEL_BITS)
+        passed, gained = Signal(LEVEL_MAX), Signal(LEVEL_MAX)  # as `levels_of`
         rise = Signal(LEVEL_BITS, reset_less=True)
-        m.d.comb += needed.eq(level_of(self.element))
-        higher = self.projecting & (needed > newest)
+        m.d.comb += gained.eq(levels_of(self.element) & ~passed & self.projecting.replicate(LEVEL_MAX))
         with m.If(self.clear):
             with m.If(self.projecting):
-                m.d.sync += newest.eq(0)
-        with m.Elif(self.valid & higher):
-            m.d.sync += newest.eq(needed)
-        m.d.sync += rise.eq(Mux(higher, needed - newest, 0))
+                m.d.sync += passed.eq(0)
+        with m.Elif(self.valid):
+            m.d.sync += passed.eq(passed | gained)
+        newest = Signal(LEVEL_BITS)
+        m.d.comb += newest.eq(sum(passed))
+        m.d.sync += rise.eq(sum(gained))
         rises = delay(m, rise, 3, "rise", data=True)
 
         element = Signal(signed(VECTOR.bits), reset_less=True)
         weight = Signal(signed(WEIGHT.bits), reset_less=True)
-        normal, normal3, product = (
-            Signal(signed(NORMAL.bits), name=name, reset_less=True)
-            for name in ("normal", "normal3", "product")
+        normal, normal3 = (
+            Signal(signed(NORMAL.bits), name=name, reset_less=True) for name in ("normal", "normal3")
         )
+        # Whole, as a multiplier block's own register holds it, but for its highest bit: it is the sign twice.
+        whole = Signal(signed(NORMAL.bits + WEIGHT.bits - 1), reset_less=True)
+        product = whole[WEIGHT.bits - 1 :].as_signed()
         m.d.sync += [
             element.eq(self.element),
             normal.eq(shift_levels(element, newest)),
             weight.eq(self.weight),
             normal3.eq(normal),
-            product.eq((normal * weight) >> (WEIGHT.bits - 1)),
+            whole.eq(normal * weight),
         ]
         m.d.comb += [self.product.eq(product), self.product_valid.eq(valid[3] & self.projecting)]
 
@@ -126,18 +125,24 @@ class Measure(wiring.Component):
         m.d.sync += size.eq(Mux(product[-1], -product, product))
         first = Signal()
         before = Signal(PEAK_BITS)
-        larger = Signal()
+        meets, larger = Signal(), Signal()
         m.d.comb += [
             before.eq(shift_levels(self.peak, rises[3])),
             larger.eq(size > before),
-            self.rise.eq(rises[3]),
-            self.settled.eq(valid[4] & self.projecting),
-            self.changed.eq(self.settled & (larger | (rises[3] != 0) | first)),
+            meets.eq(valid[4] & self.projecting),
         ]
+        grew, other = Signal(), Signal()
+        m.d.sync += [
+            self.rise.eq(rises[3]),
+            self.settled.eq(meets),
+            grew.eq(larger),
+            other.eq((rises[3] != 0) | first),
+        ]
+        m.d.comb += self.changed.eq(self.settled & (grew | other))
         with m.If(self.clear):
             with m.If(self.projecting):
                 m.d.sync += [self.peak.eq(0), self.level.eq(0), first.eq(1)]
-        with m.Elif(self.settled):
+        with m.Elif(meets):
             m.d.sync += [
                 self.peak.eq(Mux(larger, size, before)),
                 self.level.eq(self.level + rises[3]),

@@ -63,7 +63,7 @@ class Mlgru(wiring.Component):
         clipped, outside = clamp(self.before - self.i, ACT.bits)
         f = Signal(GATE.bits, reset_less=True)
         m.d.sync += [difference.eq(clipped), self.clamped.eq(outside), f.eq(self.f)]
-        product = Signal(signed(ACT.bits + GATE.bits + 1), reset_less=True)
+        product = Signal(signed(ACT.bits + GATE.bits), reset_less=True)
         m.d.sync += product.eq(difference * Cat(f, C(0, 1)).as_signed())
         i = delay(m, self.i, 2, "i", data=True)[-1]
         # The bit to round is added to itself: it carries into the sum where it is 1, on the same adder.

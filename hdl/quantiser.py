@@ -60,13 +60,11 @@ class Quantiser(wiring.Component):
         kept = Signal(_ROUNDED_BITS, reset_less=True)
         beyond, below = Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [kept.eq(rest), beyond.eq(large), below.eq(negative)]
-        magnitude = Signal(_ROUNDED_BITS)
-        limit = Signal(INT8.bits)
-        clipped = Signal(INT8.bits)
-        m.d.comb += [
-            magnitude.eq((kept + 1) >> 1),
-            limit.eq(INT8.high + below),
-            clipped.eq(Mux(beyond | (magnitude > limit), limit, magnitude)),
-        ]
-        m.d.sync += self.q.eq(Mux(below, -clipped, clipped))
+        # Half of what was kept is rounded away from zero: half of its negation, rounded up. One addition.
+        rounded = Signal(INT8.bits + 1)
+        too_large = beyond | kept[-1] | (~below & rounded[INT8.bits])
+        m.d.comb += rounded.eq((kept ^ below.replicate(_ROUNDED_BITS)) + 1)
+        m.d.sync += self.q.eq(
+            Mux(too_large, Cat((~below).replicate(INT8.bits - 1), below), rounded[1:]),
+        )
         return m

@@ -116,8 +116,8 @@ class Sequencer(wiring.Component):
             with m.If(word == k + 1):
                 m.d.sync += words.as_value()[WORD_BITS * k : WORD_BITS * (k + 1)].eq(read.data)
 
-        is_matrix = opcode == Opcode.MATMUL
-        is_embed = opcode == Opcode.EMBED
+        is_matrix, is_embed = Signal(), Signal()
+        m.d.sync += [is_matrix.eq(opcode == Opcode.MATMUL), is_embed.eq(opcode == Opcode.EMBED)]
         going = Signal()
         with m.If(self.start):
             m.d.sync += going.eq(1)
@@ -148,15 +148,17 @@ class Sequencer(wiring.Component):
                             self.state_base.eq(self.state_base + instruction.count),
                             self.layer.eq(self.layer + 1),
                         ]
-                        with m.If(self.layer + 1 != instruction.address):
-                            m.d.sync += at.eq(instruction.blocks * WORDS)
-                        m.next = "FETCH"
+                        m.next = "LAYER"
                     with m.Case(Opcode.HEAD):
                         m.next = "FETCH"
                         with m.If(~self.logits):
                             m.next = "END"
                     with m.Case(Opcode.END):
                         m.next = "END"
+            with m.State("LAYER"):
+                with m.If(self.layer != instruction.address[: len(self.layer)]):
+                    m.d.sync += at.eq(instruction.blocks * WORDS)
+                m.next = "FETCH"
             with m.State("TOKEN"):
                 m.d.sync += factor.eq(Array(self.token)[self.embed_stream])
                 with m.If(going):

@@ -73,6 +73,8 @@ class Unpacker(wiring.Component):
         held = Signal(self._beat_bits, reset_less=True)
         left = Signal(range(lanes + 1))
         wanted = Signal(self._count_bits)
+        # What decides about a beat, in registers: the last element of a beat or of all; whether there is one.
+        empty, last, done, ending = Signal(init=1), Signal(), Signal(init=1), Signal()
         narrow = Signal()
         step = Signal()
         # Of two bytes the second is taken in place, so that what is held only ever moves by 16 bits.
@@ -80,23 +82,31 @@ class Unpacker(wiring.Component):
         low = Mux(second, held[8:16], held[:8])
         m.d.comb += self.elements.payload.eq(Cat(low, Mux(narrow, low[-1].replicate(8), held[8:16])))
         m.d.comb += [
-            self.elements.valid.eq(left != 0),
-            self.idle.eq(wanted == 0),
+            self.elements.valid.eq(~empty),
+            self.idle.eq(done),
             step.eq(self.elements.valid & self.elements.ready),
-            self.beats.ready.eq(
-                self.take_header | ((left == 0) & (wanted != 0)) | ((left == 1) & step & (wanted > 1))
-            ),
+            self.beats.ready.eq(self.take_header | (empty & ~done) | (last & step & ~ending)),
             self.header_taken.eq(self.take_header & self.beats.valid),
             self.header.eq(self.beats.payload),
         ]
         with m.If(step):
-            m.d.sync += [left.eq(left - 1), wanted.eq(wanted - 1), second.eq(narrow & ~second)]
+            m.d.sync += [
+                left.eq(left - 1), last.eq(left == 2), empty.eq(last),
+                wanted.eq(wanted - 1), ending.eq(wanted == 2), done.eq(ending),
+                second.eq(narrow & ~second),
+            ]  # fmt: skip
             with m.If(~narrow | second):
                 m.d.sync += held.eq(held >> 16)
         with m.If(self.beats.valid & self.beats.ready & ~self.take_header):
-            m.d.sync += [held.eq(self.beats.payload), left.eq(Mux(narrow, lanes, lanes // 2)), second.eq(0)]
-        with m.If(step & (wanted == 1)):
-            m.d.sync += left.eq(0)
+            m.d.sync += [
+                held.eq(self.beats.payload), left.eq(Mux(narrow, lanes, lanes // 2)),
+                last.eq(0), empty.eq(0), second.eq(0),
+            ]  # fmt: skip
+        with m.If(step & ending):
+            m.d.sync += empty.eq(1)
         with m.If(self.start):
-            m.d.sync += [wanted.eq(self.count), narrow.eq(self.bytes)]
+            m.d.sync += [
+                wanted.eq(self.count), ending.eq(self.count == 1), done.eq(self.count == 0),
+                narrow.eq(self.bytes),
+            ]  # fmt: skip
         return m

@@ -56,7 +56,7 @@ class VectorControl(wiring.Component):
         A pulse: peak and energy of a projection are complete.
     """
 
-    latency = Measure.latency + 2
+    latency = Measure.latency + 1
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self._count_bits = config.element_bits
@@ -96,12 +96,13 @@ class VectorControl(wiring.Component):
         opcode = Signal(Opcode)
         left, element = Signal(self._count_bits), Signal(self._count_bits)
         scale, run, read = Signal(), Signal(), Signal()
-        flush = Signal(range(Measure.latency + self._lag + 1))
+        flush = Signal(range(Measure.latency + self._lag))
         m.d.comb += [
             self.address.eq(element),
             self.count.eq(left),
             self.projecting.eq(opcode == Opcode.PROJECT),
-            self.pop.eq(Mux(run, self.produced & self.running, read)),
+            self.pop.eq((self.running & self.produced) | read),
+            self.reserve.eq(self.reading & self.available),
             self.valid.eq(read & (opcode != Opcode.BOUND)),
         ]
         m.d.sync += read.eq(self.reserve)
@@ -135,27 +136,25 @@ class VectorControl(wiring.Component):
                 m.d.sync += [
                     element.eq(0),
                     self.bound_row.eq(0),
-                    flush.eq(Measure.latency + Mux(run, self._lag, 0)),
+                    flush.eq(Measure.latency - 1 + Mux(run, self._lag, 0)),
                 ]
                 m.next = "PASS"
                 with m.If(opcode == Opcode.SCALE):
                     m.next = "END"
                 with m.Else():
+                    m.d.sync += [self.running.eq(run), self.reading.eq(~run)]
                     m.d.comb += [self.unpack.eq(1), self.clear.eq(opcode != Opcode.BOUND)]
             with m.State("PASS"):
-                m.d.comb += [
-                    self.running.eq(run),
-                    self.reading.eq(~run),
-                    self.reserve.eq(~run & self.available),
-                ]
                 with m.If(Mux(run, self.produced, self.reserve)):
                     m.d.sync += [element.eq(element + 1), left.eq(left - 1)]
                     with m.If(left == 1):
+                        m.d.sync += self.reading.eq(0)
                         m.next = "FLUSH"
             with m.State("FLUSH"):
-                m.d.comb += self.running.eq(run)  # for the streams that lag behind the first
+                # Running still, for the streams that lag behind the first.
                 m.d.sync += flush.eq(flush - 1)
                 with m.If(flush == 0):
+                    m.d.sync += self.running.eq(0)
                     m.next = "END"
             with m.State("END"):
                 m.d.comb += self.scale.eq(scale)

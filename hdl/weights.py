@@ -1,6 +1,6 @@
 """Buffer of vector weights between the weight memory and the vector unit."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -39,7 +39,7 @@ class WeightBuffer(wiring.Component):
     latency = 1
 
     def __init__(self, depth: int) -> None:
-        self._bits = ceil_log2(depth)
+        self._bits = max(2, ceil_log2(depth))
         super().__init__(
             {
                 "weights": In(stream.Signature(unsigned(WEIGHT.bits))),
@@ -58,12 +58,13 @@ class WeightBuffer(wiring.Component):
         written, reserved, taken = (
             Signal(self._bits + 1, name=name) for name in ("written", "reserved", "taken")
         )
-        # Registers, since much is decided by them: what the next cycle will find.
+        # Registers, since much is decided by them. What is written, and what is taken, they see a cycle late:
+        # so the last two places may stay empty, and a lone weight is not followed by another one at once.
         room, available = Signal(init=1), Signal()
         ahead, held = (written - reserved)[: self._bits + 1], (written - taken)[: self._bits + 1]
         m.d.sync += [
-            available.eq(Mux(ahead == 0, write.en, ~((ahead == 1) & self.reserve & ~write.en))),
-            room.eq(self.pop | ((held != depth) & ~((held == depth - 1) & write.en))),
+            available.eq((ahead > 1) | ((ahead == 1) & ~self.reserve)),
+            room.eq(held < depth - 2),
         ]
         m.d.comb += [self.weights.ready.eq(room), self.available.eq(available)]
         m.d.comb += [

@@ -89,6 +89,7 @@ class Vector:
                 rise, size = levels[settles] - level, abs(products[settles])
                 row |= {"rise": rise, "changed": settles == 0 or rise > 0 or size > peak >> 4 * rise}
                 level, peak = levels[settles], max(size, peak >> 4 * rise)
+                row |= {"level": level, "peak": peak}
             rows.append({name: int(value) for name, value in row.items()})
         last = {**rows[-1], "product_valid": 0, "settled": 0, "changed": 0, "level": level, "peak": peak}
         rows += [last] * (self.until_measured - 1)

@@ -50,8 +50,8 @@ def test_words_of_a_known_instruction() -> None:
         against_g=True,
         slot=1,
     )
-    # From the low end: opcode 5 and epilogue 3, then the flags in bits 7 to 13.
-    first = 0x5 | 3 << 4 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 13
+    # From the low end: opcode 5 and epilogue 5, then the flags in bits 7 to 13.
+    first = 0x5 | 5 << 4 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 13
     assert instruction.words() == [first, 0x5678, 0x1234, 0xABCD, 0, 0x0102, 0xCDEF, 0x89AB]
 
 

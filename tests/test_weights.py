@@ -17,9 +17,12 @@ Wishes = list[tuple[bool, bool, bool]]
 
 
 def pass_through(depth: int, wishes: Wishes) -> int:
-    """Follow a buffer with a model of it; return how many weights were taken."""
+    """Follow a buffer with a model of it; return how many weights were taken.
+
+    What it promises is always so. What is so it knows at the latest when nothing has changed for a cycle.
+    """
     dut = WeightBuffer(depth)
-    size = 1 << (depth - 1).bit_length()
+    size = max(4, 1 << (depth - 1).bit_length())
     random = np.random.default_rng(len(wishes))
     weights = iter(random.integers(-(2**15), 2**15, len(wishes)).tolist())
     held: deque[int] = deque()
@@ -29,22 +32,31 @@ def pass_through(depth: int, wishes: Wishes) -> int:
         nonlocal reserved, taken
         offered: int | None = None
         expected: int | None = None
+        quiet = False
+        ready, promised = 1, 0
         for offer, reserve, take in wishes:
             if offered is None and offer:
                 offered = next(weights)
             free, available = len(held) < size, len(held) > reserved
             ctx.set(dut.weights.valid, offered is not None)
             ctx.set(dut.weights.payload, (0x5555 if offered is None else offered) & 0xFFFF)
-            reserve, take = reserve and available, take and reserved > 0
+            promised = int(ctx.get(dut.available))
+            reserve, take = reserve and bool(promised), take and reserved > 0
             ready, promised, weight = await cycle_of(ctx, dut, reserve, take)
-            assert (ready, promised) == (free, available)
+            assert ready <= free
+            assert promised <= available
+            if quiet:
+                assert ready or len(held) >= size - 2
+                assert promised == available
             if expected is not None:
                 assert weight == expected & 0xFFFF
             expected = held.popleft() if take else None
             reserved += reserve - take
             taken += take
-            if offered is not None and free:
-                held.append(offered)
+            comes = offered is not None and bool(ready)
+            quiet = not (reserve or take or comes)
+            if comes:
+                held.append(offered)  # type: ignore[arg-type]
                 offered = None
 
     simulate(dut, testbench)
@@ -75,17 +87,17 @@ def test_hundreds_pass_whichever_side_is_slow(depth: int, offer: float, reserve:
 
 
 def test_a_weight_a_cycle_passes_without_a_bubble() -> None:
-    # The first is stored in cycle 0, reserved in 1 and taken in 2.
-    assert pass_through(8, [(True, True, True)] * 300) == 298
+    # The first is stored in cycle 0, reserved in 2 and taken in 3.
+    assert pass_through(8, [(True, True, True)] * 300) == 297
 
 
 def test_what_is_reserved_waits_for_as_long_as_it_takes() -> None:
-    fill, promise = [(True, False, False)] * 8, [(False, True, False)] * 8
-    wait, take = [(False, False, False)] * 20, [(True, True, True)] * 8
-    assert pass_through(8, [*fill, *promise, *wait, *take]) == 8
+    fill, promise = [(True, False, False)] * 8, [(False, True, False)] * 6
+    wait, take = [(False, False, False)] * 20, [(True, False, True)] * 8
+    assert pass_through(8, [*fill, *promise, *wait, *take]) == 6
 
 
-def test_a_full_buffer_takes_none_until_one_has_been_taken() -> None:
+def test_a_full_buffer_takes_none_until_some_have_been_taken() -> None:
     dut = WeightBuffer(5)
     ready = []
 
@@ -93,12 +105,14 @@ def test_a_full_buffer_takes_none_until_one_has_been_taken() -> None:
         ctx.set(dut.weights.valid, 1)
         for _ in range(10):
             ready.append((await cycle_of(ctx, dut, False, False))[0])
-        await cycle_of(ctx, dut, True, False)
-        for take in (True, False, False):
+        for _ in range(2):
+            await cycle_of(ctx, dut, True, False)
+        for take in (True, True, False, False):
             ready.append((await cycle_of(ctx, dut, False, take))[0])
 
     simulate(dut, testbench)
-    assert ready == [1] * 8 + [0] * 2 + [0, 1, 0]  # 5 weights take 8 places
+    # 5 weights have 8 places; one of the last two is filled before that is known.
+    assert ready == [1] * 7 + [0] * 3 + [0, 0, 0, 1]
 
 
 def test_reset_empties_it() -> None:

@@ -99,8 +99,9 @@ class _Channel(wiring.Component):
         left = Signal(self._count_bits)
         new_address, new_count = Signal(ADDRESS_BITS), Signal(self._count_bits)
         begins = Signal()
-        m.d.comb += self.last.eq(left == 1)
+        last = self.last
         with m.If(self.taken):
+            m.d.sync += last.eq(left == 2)
             m.d.sync += [
                 self.address.eq(self.following), self.following.eq(self.following + 1), left.eq(left - 1),
             ]  # fmt: skip
@@ -132,6 +133,7 @@ class _Channel(wiring.Component):
                 self.address.eq(new_address),
                 self.following.eq(new_address + 1),
                 left.eq(new_count),
+                last.eq(new_count == 1),
                 self.wanted.eq(1),
             ]
         return m

@@ -73,7 +73,7 @@ async def _quantise(
             inputs |= {"rise": rise, "changed": int(settled == 0 or rise > 0 or before != after)}
         else:
             inputs["changed"] = 0
-        done = await watcher.cycle(settled, **inputs)
+        done = await watcher.cycle(settled + was_valid, **inputs)
         given += valid
         settled += was_valid
         waited += settled == count

@@ -57,8 +57,8 @@ async def _pass(driver: Driver, count: int, random: Random, bubbles: float = 0.0
 async def _without_a_bubble(driver: Driver) -> None:
     random = np.random.default_rng(0)
     for count in (1, 2, _DEPTH, 900):
-        # Reserved a cycle after it came, taken in the next, seen in the one after.
-        expect(f"cycles of {count} weights", await _pass(driver, count, random), count + 3)
+        # Reserved two cycles after it came, taken in the next, seen in the one after.
+        expect(f"cycles of {count} weights", await _pass(driver, count, random), count + 4)
 
 
 async def _with_bubbles_and_stalls(driver: Driver) -> None:
