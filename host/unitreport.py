@@ -29,6 +29,14 @@ Costs = Mapping[str, Any]
 """What `sim.units.unit_costs` returns."""
 
 
+def _latency(unit: Mapping[str, Any]) -> str:
+    """Return a unit's latency: cycles, the fewest and the most, or none."""
+    latency = unit["latency"]
+    if latency is None:
+        return _NONE
+    return f"{latency[0]} to {latency[1]}" if isinstance(latency, list) else str(latency)
+
+
 def counted(costs: Costs) -> str:
     """Return how a table's figures were obtained."""
     return (
@@ -48,7 +56,7 @@ def unit_table(costs: Costs) -> Table:
             str(unit["instances"]),
             *(f"{unit[kind]:,}" for kind in kinds),
             f"{unit['instances'] * unit['lut4'] / whole['lut4']:.1%}",
-            _NONE if unit["latency"] is None else str(unit["latency"]),
+            _latency(unit),
         )
         for unit in [*costs["units"], whole]
     ]
@@ -72,7 +80,7 @@ def dot_table(costs: Costs) -> Table:
         str(costs["lanes"]),
         *(f"{dot[kind]:,}" for kind in kinds),
         f"{dot['lut4_per_lane']:.2f}",
-        str(dot["latency"]),
+        _latency(dot),
     )
     head = ("lanes", *(KINDS[kind] for kind in kinds), "LUT4 a lane", "latency")
     caption = (
@@ -84,7 +92,6 @@ def dot_table(costs: Costs) -> Table:
 def cost_table(unit: Mapping[str, Any], costs: Costs) -> Table:
     """Return the cost of one unit."""
     kinds = [kind for kind in KINDS if costs["whole"][kind]]
-    latency = _NONE if unit["latency"] is None else str(unit["latency"])
-    row = (*(f"{unit[kind]:,}" for kind in kinds), latency)
+    row = (*(f"{unit[kind]:,}" for kind in kinds), _latency(unit))
     caption = f"As the `{costs['accel']}` preset has it. {counted(costs)}"
     return Table(caption, (*(KINDS[kind] for kind in kinds), "latency, cycles"), [row])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,16 @@ class Part:
         return type(self.component).__name__
 
     @property
-    def latency(self) -> int | None:
-        """Cycles from input to output, where that is a number."""
-        latency: int | None = getattr(self.component, "latency", None)
-        return latency
+    def latency(self) -> int | tuple[int, int] | None:
+        """Cycles, or the fewest and the most, of what `latency_note` says; None if no number is true."""
+        latency: int | range | None = getattr(self.component, "latency", None)
+        return (latency[0], latency[-1]) if isinstance(latency, range) else latency
+
+    @property
+    def latency_note(self) -> str:
+        """What the unit's description says of its latency."""
+        said = re.search(r"Latency:?\s+(.*?)\.?\s+Cost:", getdoc(type(self.component)) or "", re.DOTALL)
+        return " ".join(said[1].split()) if said else ""
 
 
 @lru_cache(maxsize=4)
@@ -127,8 +135,9 @@ def unit_costs(
     -------
     dict
         `family`, `device`, `accel`, `streams`, `lanes`, `yosys`; `units`: for each unit its `name`, cells by
-        kind (`synthesis.Counts`), `latency` in cycles or None, `inside`, `level` and `instances` (`Part`);
-        `whole`: the same for the accelerator; `dot`: the same for `dot_unit`, and `lut4_per_lane`.
+        kind (`synthesis.Counts`), `latency` in cycles, a pair of them or None, `latency_note`, `inside`,
+        `level` and `instances` (`Part`); `whole`: the same for the accelerator; `dot`: the same for
+        `dot_unit`, and `lut4_per_lane`.
 
     Raises
     ------
@@ -173,7 +182,8 @@ def _cost(part: Part, family: str) -> dict[str, Any]:
     place: Mapping[str, Any] = {
         "inside": part.inside, "level": part.level, "instances": part.instances
     }  # fmt: skip
-    return {"name": part.name, **count_cells(part.component, family), "latency": part.latency, **place}
+    latency = {"latency": part.latency, "latency_note": part.latency_note}
+    return {"name": part.name, **count_cells(part.component, family), **latency, **place}
 
 
 def _sources() -> list[str]:

@@ -12,10 +12,11 @@ from click.testing import CliRunner, Result
 from tritforge.hdl.accelerator import Accelerator
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.mlgru import ForgetGate, Mlgru
+from tritforge.hdl.scalars import Reciprocal
 from tritforge.host.cli import cli
 from tritforge.sim import units
 from tritforge.sim.synthesis import FAMILIES
-from tritforge.sim.units import count_cells, parts, unit_costs
+from tritforge.sim.units import Part, count_cells, parts, unit_costs
 
 UP5K = AcceleratorConfig.load("up5k")
 KINDS = {"lut4", "carry", "ff", "bram", "lutram", "dsp", "spram"}
@@ -69,11 +70,22 @@ def test_a_unit_has_the_arguments_that_the_design_gives_it() -> None:
     assert addresses.shape.stop == 2 * UP5K.hidden  # x, and u above it
 
 
-def test_a_latency_is_the_unit_s_own_or_none() -> None:
+def test_a_latency_is_the_unit_s_own() -> None:
     found = parts(UP5K)
     assert found["Mlgru"].latency == Mlgru.latency
     assert found["MatMul"].latency == found["MatMul"].component.latency
-    assert found["Datapath"].latency is None
+    assert found["Reciprocal"].latency == (Reciprocal.fastest, Reciprocal.slowest)
+    assert parts(replace(UP5K, streams=4))["Conductor"].latency != found["Conductor"].latency
+
+
+def test_every_unit_has_a_latency_and_says_what_it_is() -> None:
+    for part in parts(UP5K).values():
+        assert part.latency is not None, part.name
+        assert "cycle" in part.latency_note, part.name
+    # A token's cycles are no property of the hardware alone.
+    whole = Part(Accelerator(UP5K), "", 0, 1)
+    assert whole.latency is None
+    assert "model" in whole.latency_note
 
 
 def test_costs_have_the_documented_keys(counter: Counter) -> None:
@@ -82,7 +94,7 @@ def test_costs_have_the_documented_keys(counter: Counter) -> None:
     assert (costs["lanes"], costs["streams"]) == (40, 1)
     assert [unit["name"] for unit in costs["units"]] == list(parts(UP5K))
     for unit in [*costs["units"], costs["whole"], costs["dot"]]:
-        assert {"name", "latency", "inside", "level", "instances"} | KINDS <= set(unit)
+        assert {"name", "latency", "latency_note", "inside", "level", "instances"} | KINDS <= set(unit)
         assert unit["lut4"] == len(unit["name"])
     assert costs["whole"]["name"] == "Accelerator"
     assert costs["dot"]["lut4_per_lane"] == costs["dot"]["lut4"] / 40
@@ -130,6 +142,7 @@ def test_the_command_prints_one_object(counter: Counter) -> None:
 
 def test_the_command_shows_a_row_for_each_unit_and_says_how_cells_were_counted(counter: Counter) -> None:
     shown = run().stdout
+    assert f"{Reciprocal.fastest} to {Reciprocal.slowest}" in shown
     for name in [*parts(UP5K), Accelerator.__name__]:
         assert any(name in line.split() for line in shown.splitlines()), name
     assert "after synthesis for iCE40" in shown

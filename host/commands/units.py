@@ -46,8 +46,8 @@ def command(family: str, accel: str, streams: int | None, out: Path | None, as_j
 
     A unit with dots before its name is part of the one above it. Alone it may cost more than its share of the
     whole, where yosys sees what is never used. LUT4: four-input lookup tables; wider ones count by the bits
-    that they hold. Latency: cycles from input to output, where that is one number. Nothing is placed or
-    routed, so nothing is said of a clock.
+    that they hold. Latency: cycles, from where to where with --json. Nothing is placed or routed, so
+    nothing is said of a clock.
     """
     from ...hdl.config import AcceleratorConfig
     from ...models.files import replacing
