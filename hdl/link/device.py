@@ -147,6 +147,7 @@ class LinkDevice(wiring.Component):
         listens, speaks = receive & ~result, receive & result & text
         received, ended, complete = Signal(), Signal(), Signal()
         last = Signal()
+        closes = use & end
         covered, sends, escapes, done = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             # As it came: a flag behind an escape is a flag.
@@ -165,7 +166,7 @@ class LinkDevice(wiring.Component):
             self.tx.payload.eq(
                 Cat(byte[0] | escapes, byte[1] & ~escapes, byte[2:5], byte[5] ^ escaped, byte[6:])
             ),
-            crc.clear.eq(ended | (use & end)),
+            crc.clear.eq(ended | closes),
             crc.update.eq(received | (use & done & covered)),
             crc.byte.eq(byte),
         ]
@@ -215,7 +216,7 @@ class LinkDevice(wiring.Component):
             m.d.sync += count.eq(_loaded(header, byte, count, up=False))
         with m.If(received | (stepped & (header | data | (produced & ~writes)))):
             m.d.sync += index.eq(_loaded(produced, Cat(C(0, 1), address[:7]), index))
-        with m.If(ended | (use & end)):
+        with m.If(ended | closes):
             m.d.sync += index.eq(_FIRST)
 
         # Is it to be obeyed? ------------------------------------------------------------------------------
@@ -233,12 +234,12 @@ class LinkDevice(wiring.Component):
                 m.d.sync += number.eq(byte)
             with m.If(opens & ~self.booting):
                 m.d.sync += [opened.eq(1), text.eq(0)]
-        with m.If(end & opens):
+        with m.If(closes & opens):
             m.d.sync += self.booting.eq(0)
         if self._boots:
             # A whole frame that is wrong, one that never ends, or one that can't be obeyed.
             wrong = (ended & ~complete & (~index[7] | index[2])) | (receive & index[7] & ~index[6])
-            with m.If(self.booting & (wrong | (end & refused))):
+            with m.If(self.booting & (wrong | (closes & refused))):
                 m.d.sync += [self.booting.eq(0), failed.eq(1)]
 
         # What a request does ------------------------------------------------------------------------------
