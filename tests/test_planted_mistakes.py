@@ -231,6 +231,22 @@ MISTAKES = [
         "states_from_another_stream",
     ),
     Mistake(
+        "a sum turns where the one before it does not",
+        "hdl.dot",
+        "turn.eq(read_down ^ down)",
+        "turn.eq(down)",
+        "table_filler",
+        "every_block",
+    ),
+    Mistake(
+        "codes read the bank that is being filled",
+        "hdl.dot",
+        "Cat(self.codes[t][:-1], self.bank)",
+        "Cat(self.codes[t][:-1], self.fill_bank)",
+        "lookup_dot",
+        "without_a_bubble",
+    ),
+    Mistake(
         "every layer reads the first one's weights",
         "hdl.sequencer",
         "address.eq(instruction.address + base)",

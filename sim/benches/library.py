@@ -7,8 +7,8 @@ from .parts import Bench
 __all__ = ["LIBRARY"]
 
 _MODULES = (
-    "activation", "conductor", "datapath", "dot", "epilogue", "head", "inputs", "matmul", "measure", "mlgru",
-    "quantiser", "rescale", "scalars", "sequencer", "streams", "vectors", "weights",
+    "activation", "conductor", "datapath", "dot", "epilogue", "head", "inputs", "lookup", "matmul", "measure",
+    "mlgru", "quantiser", "rescale", "scalars", "sequencer", "streams", "vectors", "weights",
 )
 
 LIBRARY: dict[str, Bench] = {
