@@ -90,7 +90,15 @@ def _expected(session: Session, positions: list[int]) -> _Record:
 
 @dataclass
 class _Sequencer:
-    """Ends every step some cycles later, with the heads' next choices."""
+    """Ends every step some cycles later, with the heads' next choices.
+
+    Attributes
+    ----------
+    runs
+        What each stream ran.
+    between
+        Cycles from the end of each step to the start of the next.
+    """
 
     choices: list[list[Choice]]
     random: Random
@@ -98,7 +106,8 @@ class _Sequencer:
 
     def __post_init__(self) -> None:
         self.runs: list[list[Any]] = [[] for _ in self.choices]
-        self._wait = -1
+        self.between: list[int] = []
+        self._wait = self._since = -1
         self._now: Any = None
         self._chosen = [Choice(0)] * len(self.choices)
 
@@ -118,7 +127,14 @@ class _Sequencer:
 
     def see(self, outputs: SimpleNamespace) -> None:
         """See `Agent`."""
+        if self._since >= 0:
+            self._since += 1
+        if self._wait == 0:
+            self._since = 0
         if outputs.start:
+            if self._since >= 0:
+                self.between.append(self._since)
+            self._since = -1
             self._now = outputs
             self._wait = 1 + int(self.random.integers(self.slowest + 1))
 
@@ -130,8 +146,14 @@ async def converse(
     random: Random,
     bubbles: float = 0.0,
     slowest: int = 0,
-) -> None:
-    """Hold a session, and compare all runs and results; `positions` of the streams move on."""
+) -> list[int]:
+    """Hold a session, and compare all runs and results; `positions` of the streams move on.
+
+    Returns
+    -------
+    list of int
+        Cycles from the end of each step to the start of the next.
+    """
     streams = len(positions)
     source = Source("tokens", [token._asdict() for token in session.tokens], random, bubbles)
     sink = Sink("results", random, bubbles)
@@ -170,6 +192,7 @@ async def converse(
         if k == 0 or not session.chain:
             expect(f"position of stream {k}", found[k], positions[k])
         positions[k] = int(found[k])
+    return sequencer.between
 
 
 def draw_session(random: Random, tokens: int, streams: int = _STREAMS) -> Session:
@@ -242,6 +265,15 @@ async def _each_session(driver: Driver) -> None:
         await driver.reset()
 
 
+async def _cycles(driver: Driver) -> None:
+    """Steps of which each consumes what the one before chose."""
+    tokens = [Token(k, 1, 9, k) for k in range(_STREAMS)]
+    choices = [[Choice(70)] * 9] * _STREAMS
+    random = np.random.default_rng(0)
+    between = await converse(driver, Session(tokens, choices), [0] * _STREAMS, random)
+    expect("cycles from a step to the next", max(between), driver.unit.latency)
+
+
 async def _hold(driver: Driver, sessions: int, tokens: int, bubbles: float, slowest: int) -> None:
     random = np.random.default_rng(1)
     positions = [0] * _STREAMS
@@ -282,7 +314,7 @@ BENCHES = (
     Bench(
         "conductor",
         Conductor,
-        named(_each_session, _without_a_bubble, _with_bubbles_and_stalls, _reset_in_the_middle),
+        named(_each_session, _cycles, _without_a_bubble, _with_bubbles_and_stalls, _reset_in_the_middle),
         Picture(
             _picture,
             {
