@@ -570,7 +570,7 @@ async def _token(
         await _layer(stream, draw, layer, layer == layers - 1 and sampling is None, **how)
     if sampling is not None:
         await stream.over(draw.energy(_HIDDEN))
-        await stream.output_scale(draw.header(-34, -22), sampling)
+        await stream.output_scale(draw.header(*_VECTOR), sampling)
         await stream.head(draw.sums(_VOCABULARY), sampling)
 
 
@@ -583,6 +583,10 @@ async def _a_token(driver: Driver) -> None:
     stream, draw = _begun(driver, 0, bubbles=0.2)
     await stream.write_state(draw.random.integers(ACT.low, ACT.high + 1, (_LAYERS, _HIDDEN)))
     await _token(stream, draw, _Sampling((20_000, -14), 3, 7), layers=1)
+    for exponent in (-18, -11, -8):  # noise decides, or the logits; some leave VECTOR
+        sampling = _Sampling((20_000, exponent), 3, 8)
+        await stream.output_scale(draw.header(*_VECTOR), sampling)
+        await stream.head(draw.sums(_VOCABULARY), sampling)
     await stream.check_state()
 
 
