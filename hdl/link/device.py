@@ -45,9 +45,9 @@ def _loaded(load: Value, value: Value, counter: Value, *, up: bool = True) -> Va
 class LinkDevice(wiring.Component):
     """Obeys and answers a host's requests, which docs/link.md describes.
 
-    Everything goes byte by byte through one register, in three cycles: the byte is asked for, it is taken,
-    something is done with it. What is done depends on the step: a request is received; then, all in the same
-    way, its header is read again, it is obeyed and answered. Latency: 3 cycles a byte. Cost: a block RAM of
+    Everything goes byte by byte through one register, in five cycles: the byte is asked for, taken, handed
+    on, counted, and a cycle more. What is done depends on the step: a request is received; then, all in the same
+    way, its header is read again, it is obeyed and answered. Latency: 5 cycles a byte. Cost: a block RAM of
     512 bytes, the multiplexer of all that can be read, five counters; the settings' 96 flip-flops.
 
     Parameters
@@ -119,11 +119,12 @@ class LinkDevice(wiring.Component):
         m.submodules.crc = crc = Crc()
         m.submodules.ring = ring = Ring()
 
-        # Where we are: a step, and in it asking, taking or using a byte. One flip-flop each.
+        # Where we are: a step, and in it asking for a byte, taking it, handing it on, acting upon that, and
+        # letting that settle. One flip-flop each.
         steps = Signal(9, init=1)
         receive, begin, header, status, produced, data, check_high, check_low, end = steps
-        phase = Signal(3, init=1)
-        ask, take, use = phase
+        phase = Signal(5, init=1)
+        ask, take, hand, act, _ = phase
 
         # The request: header bytes move up as they come; address and count then count.
         byte = Signal(8)
@@ -139,55 +140,57 @@ class LinkDevice(wiring.Component):
         opened, granted, obey, refused = Signal(), Signal(), Signal(), Signal()
         halt, text, failed = Signal(), Signal(), Signal()
         escaped = Signal()
-        # In place of a byte received, a result's is in hand.
-        result = Signal()
+        # While we receive: a byte is in hand, or a result's that leaves as text, or goes into the ring.
+        listens, speaks, stores = Signal(), Signal(), Signal()
 
         # Framing ------------------------------------------------------------------------------------------
-        special, is_flag, is_escape = Signal(), Signal(), Signal()
-        listens, speaks = receive & ~result, receive & result & text
+        special, is_flag, is_escape, is_inside = Signal(), Signal(), Signal(), Signal()
         received, ended, complete = Signal(), Signal(), Signal()
         last = Signal()
-        closes = use & end
+        closes = act & end
         covered, sends, escapes, done = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             # As it came: a flag behind an escape is a flag.
             special.eq((byte[2:] ^ Mux(escaped, ESCAPE_XOR >> 2, 0) == FLAG >> 2) & (byte[0] ^ byte[1])),
-            is_flag.eq(special & byte[1]),
-            is_escape.eq(special & byte[0]),
-            ended.eq(use & listens & is_flag),
-            received.eq(use & listens & ~special),
+            ended.eq(act & is_flag),
+            received.eq(act & is_inside),
             complete.eq(crc.zero & ~index[-1]),
             last.eq(header & index[:3].all()),
-            covered.eq(last | status | produced | (data & ~writes) | check_high | check_low),
-            sends.eq((~self.booting & (begin | end | (covered & ~(data & checks)))) | speaks),
             escapes.eq(special & covered),
-            self.tx.valid.eq(use & sends),
+            self.tx.valid.eq(hand & sends),
             # The escape and the flag differ in two bits.
             self.tx.payload.eq(
                 Cat(byte[0] | escapes, byte[1] & ~escapes, byte[2:5], byte[5] ^ escaped, byte[6:])
             ),
             crc.clear.eq(ended | closes),
-            crc.update.eq(received | (use & done & covered)),
+            crc.update.eq(received | (act & covered)),
             crc.byte.eq(byte),
         ]
-        with m.If(use & Mux(receive, ~result, self.tx.ready & sends)):
-            m.d.sync += escaped.eq(is_escape | escapes)
+        # Registers: what they come from stands still when they are looked at, and paths stay short.
+        answers = last | status | produced | check_high | check_low
+        m.d.sync += [
+            is_flag.eq(listens & special & byte[1]),
+            is_escape.eq(listens & special & byte[0]),
+            is_inside.eq(listens & ~special),
+            covered.eq(answers | (data & ~writes)),
+            sends.eq((~self.booting & (begin | end | answers | (data & ~writes & ~checks))) | speaks),
+        ]
+        with m.If(act | (hand & sends & self.tx.ready)):
+            m.d.sync += escaped.eq(Mux(hand, escapes, is_escape))
 
         # Steps --------------------------------------------------------------------------------------------
-        word, tokens_wanted, runs, waits = Signal(), Signal(), Signal(), Signal()
-        stepped = Signal()
+        word, tokens_wanted, runs, waits, over = Signal(), Signal(), Signal(), Signal(), Signal()
         has_result = Mux(text, self.results.valid & ~self.booting, ring.valid)
         m.d.comb += [
-            word.eq(use & data & obey & word_end),
+            word.eq(data & obey & word_end),
             tokens_wanted.eq(word & space[2] & space[1] & ~space[0]),
             waits.eq((tokens_wanted & ~self.tokens.ready) | (last & self.booting & runs)),
             done.eq(Mux(sends, self.tx.ready & ~escapes, ~waits)),
-            stepped.eq(use & done),
         ]
         with m.If(
-            (stepped & ~(receive | data | (header & ~last)))
+            (act & ~(receive | data | (header & ~last)))
             | (ended & complete)
-            | (ask & data & ((count == 0) | ~granted))
+            | (ask & data & over)
         ):
             m.d.sync += steps.eq(steps.rotate_left(1))
         with m.If(
@@ -196,25 +199,30 @@ class LinkDevice(wiring.Component):
                 Mux(
                     receive,
                     self.rx.valid | has_result,
-                    ~data | ((count != 0) & granted & ~(self.weights_busy & ~space[2])),
+                    ~data | ~(over | (self.weights_busy & ~space[2])),
                 ),
-                take | done,
+                ~hand | done,
             )
         ):
             m.d.sync += phase.eq(phase.rotate_left(1))
         with m.If(ask):
-            m.d.sync += result.eq(~self.rx.valid)
+            m.d.sync += [
+                listens.eq(receive & self.rx.valid),
+                speaks.eq(receive & ~self.rx.valid & text),
+                stores.eq(receive & ~self.rx.valid & ~text),
+            ]
+        m.d.sync += over.eq((count == 0) | ~granted)
         m.d.comb += self.rx.ready.eq(take & listens)
 
         # Counters -----------------------------------------------------------------------------------------
-        loads = stepped & header & ~last
+        loads = act & header & ~last
         with m.If(loads):
             m.d.sync += command.eq(address)
-        with m.If(loads | (stepped & data & word_end)):
+        with m.If(loads | (act & data & word_end)):
             m.d.sync += address.eq(_loaded(header, Cat(address[8:], count), address))
-        with m.If(loads | (stepped & data & (index.all() | ~checks))):
+        with m.If(loads | (act & data & (index.all() | ~checks))):
             m.d.sync += count.eq(_loaded(header, byte, count, up=False))
-        with m.If(received | (stepped & (header | data | (produced & ~writes)))):
+        with m.If(received | (act & (header | data | (produced & ~writes)))):
             m.d.sync += index.eq(_loaded(produced, Cat(C(0, 1), address[:7]), index))
         with m.If(ended | closes):
             m.d.sync += index.eq(_FIRST)
@@ -222,13 +230,15 @@ class LinkDevice(wiring.Component):
         # Is it to be obeyed? ------------------------------------------------------------------------------
         accepted, denied, same = Signal(), Signal(), Signal()
         m.d.comb += [
-            # Not the ring, the table and control, which go on while the accelerator runs.
-            runs.eq(~self.idle & ~(space[2] & ~space[3] & (~space[1] | space[0]))),
-            same.eq(byte == number),
             denied.eq((runs & ~(writes & same)) | count[7]),
             accepted.eq(~denied & (opened | opens | self.booting)),
         ]
-        with m.If(stepped & last):
+        m.d.sync += [
+            # Not the ring, the table and control, which go on while the accelerator runs.
+            runs.eq(~self.idle & ~(space[2] & ~space[3] & (~space[1] | space[0]))),
+            same.eq(byte == number),
+        ]
+        with m.If(act & last):
             m.d.sync += [refused.eq(denied), granted.eq(accepted), obey.eq(accepted & writes & ~same)]
             with m.If(accepted):
                 m.d.sync += number.eq(byte)
@@ -244,7 +254,7 @@ class LinkDevice(wiring.Component):
 
         # What a request does ------------------------------------------------------------------------------
         control = Signal()
-        m.d.comb += control.eq(use & produced & obey & (space == 7))
+        m.d.comb += control.eq(act & produced & obey & (space == 7))
         m.d.sync += self.reset.eq(control & address[2])
         with m.If(control):
             m.d.sync += [halt.eq(address[0]), text.eq(address[1])]
@@ -254,38 +264,32 @@ class LinkDevice(wiring.Component):
             *(self.settings[name].eq(settings[name]) for name in _SHARED),
             self.settings.seeds[0].eq(settings.seed),
             self.settings.halt.eq(halt),
-            self.write_weights.eq(word & (space[:3] == 1)),
-            self.write_program.eq(word & (space[:3] == 2)),
-            self.write_state.eq(word & (space[:3] == 3)),
-            self.set_position.eq(word & (space[:3] == 7)),
+            self.write_weights.eq(act & word & (space[:3] == 1)),
+            self.write_program.eq(act & word & (space[:3] == 2)),
+            self.write_state.eq(act & word & (space[:3] == 3)),
+            self.set_position.eq(act & word & (space[:3] == 7)),
             self.new_position.eq(Cat(self.data, address)),
-            self.tokens.valid.eq(tokens_wanted),
+            self.tokens.valid.eq(hand & tokens_wanted),
             self.tokens.payload.token.eq(self.data),
             self.tokens.payload.logits.eq(space[3]),
             self.tokens.payload.new_tokens.eq(address),
         ]
-        with m.If(word & (space[:3] == 0)):
+        with m.If(act & word & (space[:3] == 0)):
             m.d.sync += settings.eq(Cat(settings.as_value()[16:], self.data))
 
         # Results ------------------------------------------------------------------------------------------
         connect(m, flipped(self.raw), ring.raw)
         connect(m, flipped(self.results), ring.results)
-        put = use & receive & result & ~text
+        put = act & stores
         m.d.comb += [
             ring.emit_raw.eq(settings.emit_raw),
-            ring.drop.eq(use & speaks & self.tx.ready),
+            ring.drop.eq(act & speaks),
             ring.clear.eq(self.reset),
-            ring.take.eq(use & produced & granted & (space == 4)),
+            ring.take.eq(act & produced & granted & (space == 4)),
             ring.taken.eq(address),
             ring.ready.eq(put),
         ]
-        counter = Signal(8 * COUNTER_BYTES)
-        # Read as the others are, but byte by byte from its low end; nothing is counted then.
-        rotates = stepped & data & (space[:3] == 0)
-        with m.If(rotates | (~self.idle & (settings.cause[-1] | (self.cause == settings.cause[:-1])))):
-            m.d.sync += counter.eq(_loaded(self.idle, counter.rotate_right(8), counter))
-        with m.If(self.reset):
-            m.d.sync += counter.eq(0)
+        self._counter(m, counter := Signal(8 * COUNTER_BYTES), settings.cause, act & data & (space[:3] == 0))
 
         # The buffer ---------------------------------------------------------------------------------------
         reads = data & ~writes
@@ -297,7 +301,7 @@ class LinkDevice(wiring.Component):
                     Cat(index[:7], reads & (space[0] | index[7]), reads & ~space[0]),
                 )
             ),
-            store.en.eq(put | received | (use & data & obey & space[2] & ~space[1])),
+            store.en.eq(put | received | (act & data & obey & space[2] & ~space[1])),
             store.addr.eq(Mux(put, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], data, C(0, 1)))),
             store.data.eq(byte),
         ]
@@ -310,7 +314,7 @@ class LinkDevice(wiring.Component):
         for chosen, value in (
             (listens, self.rx.payload ^ Mux(escaped, ESCAPE_XOR, 0)),
             (speaks | header | (data & (writes | space[2])), fetch.data),
-            (receive & result & ~text, ring.byte),
+            (stores, ring.byte),
             (status, Cat(self.idle, text, failed, C(0, 3), refused, opened)),
             (produced, ring.position[1:]),
             (memories & (space[:2] == 0), counter[:8]),
@@ -324,3 +328,26 @@ class LinkDevice(wiring.Component):
             with m.If(begin | end):
                 m.d.sync += byte.eq(FLAG)
         return m
+
+    def _counter(self, m: Module, counter: Signal, cause: Value, rotate: Value) -> None:
+        """Count a cause's cycles; while idle, rotate to the next byte."""
+        middle = 12
+        low, high = counter[:middle], counter[middle:]
+        rotated = counter.rotate_right(8)
+        # Settled before it is used; the upper half counts a cycle later, for the sake of short paths.
+        idle, late = Signal(), Signal()
+        counts, carries = Signal(), Signal()
+        total = Signal(middle + 1)
+        m.d.comb += total.eq(low + idle.replicate(middle) + 1)
+        m.d.sync += [
+            idle.eq(self.idle),
+            late.eq(idle),
+            counts.eq(~self.idle & (cause[-1] | (self.cause == cause[:-1]))),
+            carries.eq(counts & total[-1]),
+        ]
+        with m.If(rotate | counts):
+            m.d.sync += low.eq(Mux(idle, rotated[:middle], total[:middle]))
+        with m.If(rotate | carries):
+            m.d.sync += high.eq(_loaded(late, rotated[middle:], high))
+        with m.If(self.reset):
+            m.d.sync += counter.eq(0)

@@ -30,7 +30,7 @@ class Ring(wiring.Component):
     take, taken : In
         The host has everything before this position, in words.
     valid, position, byte : Out; ready : In(1)
-        A byte to be written, and where; `byte` is of the word, low byte first.
+        A byte to be written, and where; `byte` is of the word, low byte first. `ready` only while `valid`.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,8 @@ class Ring(wiring.Component):
         taken = Signal(RING_WORDS.bit_length())
         parts = Signal(3, init=1)
         token, mantissa, exponent = parts
-        full, put, last = Signal(), Signal(), Signal()
+        full, last = Signal(), Signal()
+        put = self.ready
         high, words = self.position[0], self.position[1:]
         result = self.results.payload
         logit = self.raw.valid
@@ -69,14 +70,14 @@ class Ring(wiring.Component):
         ):
             byte = byte | (word.word_select(high, 8) & chosen.replicate(8))
         m.d.comb += [
-            full.eq(words == taken ^ RING_WORDS),
             self.valid.eq((logit | self.results.valid) & ~full),
-            put.eq(self.valid & self.ready),
             self.byte.eq(byte),
             last.eq(exponent | ~self.emit_raw),
             self.raw.ready.eq(put & high),
             self.results.ready.eq((put & high & ~logit & last) | self.drop),
         ]
+        # A cycle late, which is early enough: between two bytes there are several.
+        m.d.sync += full.eq(words == taken ^ RING_WORDS)
         with m.If(put):
             m.d.sync += self.position.eq(self.position + 1)
         with m.If(put & high & ~logit & self.emit_raw):
