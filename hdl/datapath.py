@@ -206,7 +206,7 @@ class Datapath(wiring.Component):
         m.submodules.vectors = vectors = VectorStore(2 * above)
         m.submodules.measure = measure = Measure()
         m.submodules.inputs = inputs = InputQuantiser(
-            config.vector_depth, config.layout.tables, config.activation_words
+            config.vector_depth, config.layout.tables, config.activation_words, config.layout.code.trits
         )
         m.submodules.scale = scale = InverseRootScale()
         m.submodules.rescaler = rescaler = Rescaler()

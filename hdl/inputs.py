@@ -40,6 +40,8 @@ class InputQuantiser(wiring.Component):
         Bytes of an activation word.
     words
         Activation words of a vector.
+    digits
+        Activation words of a column block: weights of a code.
 
     Attributes
     ----------
@@ -66,10 +68,11 @@ class InputQuantiser(wiring.Component):
 
     latency = Reciprocal.slowest + Quantiser.latency + 5
 
-    def __init__(self, depth: int, tables: int, words: int) -> None:
+    def __init__(self, depth: int, tables: int, words: int, digits: int = TRITS_PER_BYTE) -> None:
         self._depth = depth
         self._tables = tables
         self._words = words
+        self._digits = digits
         super().__init__(
             {
                 "clear": In(1),
@@ -87,7 +90,7 @@ class InputQuantiser(wiring.Component):
                 "q_word": Out(range(words)),
                 "q_lane": Out(range(tables)),
                 "q": Out(signed(INT8.bits)),
-                "blocks": Out(range(words // TRITS_PER_BYTE + 1)),
+                "blocks": Out(range(words // digits + 1)),
                 "complete": Out(1),
                 "certain": Out(1),
                 "void": Out(1),
@@ -134,7 +137,7 @@ class InputQuantiser(wiring.Component):
             more_levels.eq(element_level != self.level),
             raised.eq(level_ends),
         ]
-        digit = Signal(range(TRITS_PER_BYTE))
+        digit = Signal(range(self._digits))
         stages = delay(m, issue, 2 + Quantiser.latency, "stage")
         # Whether all elements are on their way, a cycle late, which they hide; and whether any are.
         ended, under_way = Signal(), Signal()
@@ -150,7 +153,7 @@ class InputQuantiser(wiring.Component):
             m.d.sync += self.q_lane.eq(self.q_lane + 1)
             with m.If(self.q_lane == self._tables - 1):
                 m.d.sync += [self.q_lane.eq(0), self.q_word.eq(self.q_word + 1), digit.eq(digit + 1)]
-                with m.If(digit == TRITS_PER_BYTE - 1):
+                with m.If(digit == self._digits - 1):
                     m.d.sync += [digit.eq(0), self.blocks.eq(self.blocks + 1)]
         state = Signal(_State, init=_State.QUANTISE)
         with m.Switch(state):

@@ -1,21 +1,19 @@
-"""Streams ternary matrices past the lookup tables, and adds the rows' partial sums."""
+"""Streams ternary matrices past the dot products, and adds the rows' partial sums."""
 
 from collections.abc import Callable
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed, unsigned
-from amaranth.lib import memory, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
 
 from ..models.numerics import INT8, SUM
 from .arith import delay
 from .config import AcceleratorConfig
-from .dot import LookupDot, TableFiller
+from .dot_sums import PartialSums
+from .dots import DOTS
 
 __all__ = ["MatMul"]
-
-_WRITE_BACK = 3
-"""Cycles from a partial sum's beat until that of the next column block may come."""
 
 
 class MatMul(wiring.Component):
@@ -23,9 +21,10 @@ class MatMul(wiring.Component):
 
     Row blocks are outermost, then column blocks, then rows; a beat is one row of one column block, for all
     streams. While a column block's rows stream, the next one's tables are filled, also those of the next
-    product's first block. Sums leave during a row block's last column block, one a beat, rows in order.
-    Latency: `latency` cycles from a beat to its sum. Cost: for each stream the dot product's, a partial sum
-    memory and its adder.
+    product's first block; an adder tree's activations are its tables here (`dots.DOTS`). Sums leave during
+    a row block's last column block, one a beat, rows in order.
+    Latency: `latency` cycles from a beat to its sum. Cost: control; for each stream the dot product's and
+    that of its partial sums (`PartialSums`).
 
     Parameters
     ----------
@@ -71,7 +70,13 @@ class MatMul(wiring.Component):
         self._behind = behind
         self._tag = tag
         layout = config.layout
-        self._dots = [LookupDot(layout.tables) for _ in range(config.streams)]
+        kind = DOTS[layout.dot]
+        self._filler = kind.filler(
+            layout.tables * config.streams, config.activation_words, kind.code.trits, config.family
+        )
+        self._dots = [kind.dot(layout.tables, config.family) for _ in range(config.streams)]
+        dot = self._dots[0]
+        self._sums = PartialSums(layout.row_block, dot.total_bits, SUM.bits, dot.latency, config.streams)
         words = ArrayLayout(signed(INT8.bits), layout.tables * config.streams)
         super().__init__(
             {
@@ -111,12 +116,13 @@ class MatMul(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a beat to its sum."""
-        return self._dots[0].latency + 1
+        return self._sums.latency
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, layout = self._config, self._config.layout
-        m.submodules.filler = filler = TableFiller(layout.tables * config.streams, config.activation_words)
+        m.submodules.filler = filler = self._filler
+        m.submodules.partial = partial = self._sums
         filled = Signal(2)
 
         # A product first fills tables, then streams; the next one may fill while this one streams.
@@ -191,8 +197,8 @@ class MatMul(wiring.Component):
         streaming, entered, bank = Signal(), Signal(), Signal()
         row_blocks, blocks_left = Signal(config.block_bits), Signal(config.block_bits)
         first_block, last_block = Signal(), Signal()
-        # Rows of this row block; those of it that have not come yet, this one included, which is the partial
-        # sums' address too; rows of the product beyond this row block, if there are any.
+        # Rows of this row block; those of it that have not come yet, this one included; rows of the product
+        # beyond this row block, if there are any.
         block_rows, rest = Signal(range(layout.row_block + 1)), Signal(range(layout.row_block + 1))
         beyond = Signal(signed(config.row_bits + 1))
         single, last_row, last_rows = Signal(), Signal(), Signal()
@@ -205,11 +211,11 @@ class MatMul(wiring.Component):
             self.leaves.eq(take & last_block),
             hand.eq(~handed & (~streaming | ends)),
         ]
-        # A partial sum is written 3 cycles after its beat has read the one before: so long, a row must not
-        # come again, which matters to blocks of one or two rows whose tables have all been filled while beats
-        # were late.
+        # A partial sum is read a while before it is written: so long, its row must not come again, which
+        # matters to blocks of few rows whose tables have all been filled while beats were late.
         pause = Signal()
-        resting = delay(m, take & (block_rows < _WRITE_BACK), _WRITE_BACK - 1, "resting")
+        again = partial.write_back
+        resting = delay(m, take & (block_rows < again), again - 1, "resting")
         waits = Mux(waiting, ~self.taken, self.one_by_one & self.leaves)
         m.d.sync += [waiting.eq(waits), pause.eq(waits | Cat(resting[:-1]).any())]
         m.d.comb += [
@@ -271,17 +277,13 @@ class MatMul(wiring.Component):
         with m.If(self.enter):
             m.d.sync += [entered.eq(1), self.sums_tag.eq(next_tag)]
 
-        # Partial sum memories are read a cycle before the dot products' totals arrive.
-        row_bits = (layout.row_block - 1).bit_length()
-        depth = self._dots[0].latency
-        valid = delay(m, take, depth, "valid")[-1]
-        stages = delay(m, Cat(rest[:row_bits], first_block, last_block), depth, "stage", data=True)
-        at, first, final = stages[-1][:row_bits], stages[-1][row_bits], stages[-1][row_bits + 1]
-        writing, written = Signal(), Signal(row_bits, reset_less=True)
-        m.d.sync += [
-            self.valid.eq(valid & final),
-            writing.eq(valid & ~final),
-            written.eq(at),
+        m.d.comb += [
+            partial.valid.eq(take),
+            partial.first.eq(first_block),
+            partial.final.eq(last_block),
+            partial.ends.eq(last_row),
+            self.valid.eq(partial.valid_sums),
+            self.sums.eq(partial.sums),
         ]
         # Rows leave in order.
         with m.If(self.enter):
@@ -290,10 +292,6 @@ class MatMul(wiring.Component):
             m.d.sync += self.row.eq(self.row + 1)
         for k, dot in enumerate(self._dots):
             m.submodules[f"dot{k}"] = dot
-            partial = memory.Memory(shape=signed(SUM.bits), depth=1 << row_bits, init=[])
-            m.submodules[f"partial{k}"] = partial
-            read, write = partial.read_port(), partial.write_port()
-            before, total = Signal(signed(SUM.bits)), Signal(signed(SUM.bits), reset_less=True)
             m.d.comb += [
                 dot.codes.eq(self.beats.payload),
                 dot.bank.eq(bank),
@@ -301,13 +299,7 @@ class MatMul(wiring.Component):
                 dot.entry.eq(filler.entry),
                 dot.write.eq(filler.write),
                 *(dot.values[t].eq(filler.values[k * layout.tables + t]) for t in range(layout.tables)),
-                read.addr.eq(stages[-2][:row_bits]),
-                before.eq(Mux(first, 0, read.data)),
-                write.en.eq(writing),
-                write.addr.eq(written),
-                write.data.eq(total),
-                self.sums[k].eq(total),
+                partial.totals[k].eq(dot.total),
+                partial.carries[k].eq(dot.carry),
             ]
-            now = Cat(dot.carry, dot.total).as_signed()
-            m.d.sync += total.eq((Cat(C(1, 1), before).as_signed() + now) >> 1)
         return m

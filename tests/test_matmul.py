@@ -12,7 +12,6 @@ from simulate import Ints, simulate
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.matmul import MatMul
 from tritforge.models.image import Layout
-from tritforge.models.trits import TRITS_PER_BYTE, encode_trits
 
 BEHIND = 9
 TAG_BITS = 12
@@ -20,10 +19,16 @@ Random = np.random.Generator
 
 
 def config_of(
-    tables: int = 8, row_block: int = 122, columns: int = 120, streams: int = 1
+    tables: int = 8,
+    row_block: int = 122,
+    columns: int = 120,
+    streams: int = 1,
+    dot: str = "lookup",
+    family: str = "ice40",
 ) -> AcceleratorConfig:
-    layout = Layout(tables=tables, row_block=row_block)
-    return AcceleratorConfig("test", layout, columns, columns, columns, 256, vocabulary=400, streams=streams)
+    layout = Layout(tables, row_block, dot)
+    sizes = columns, columns, columns, 256
+    return AcceleratorConfig("test", layout, *sizes, vocabulary=400, streams=streams, family=family)
 
 
 @dataclass(frozen=True)
@@ -59,16 +64,17 @@ def draw(random: Random, config: AcceleratorConfig, rows: int, columns: int, **w
 
 
 def packed(weights: Ints, layout: Layout) -> list[int]:
-    """Row blocks, column blocks, rows; byte t holds the columns start + j * tables + t."""
+    """Row blocks, column blocks, rows; code t holds the columns start + j * tables + t."""
     rows, columns = weights.shape
     padded = np.zeros((rows, layout.column_blocks(columns) * layout.lanes), np.int64)
     padded[:, :columns] = weights
-    codes = encode_trits(padded.reshape(rows, -1, TRITS_PER_BYTE, layout.tables).swapaxes(2, 3))
+    code = layout.code
+    codes = code.encode(padded.reshape(rows, -1, code.trits, layout.tables).swapaxes(2, 3))
     return [
-        int.from_bytes(code.tobytes(), "little")
+        sum(int(value) << code.bits * t for t, value in enumerate(row))
         for top in range(0, rows, layout.row_block)
         for block in codes[top : top + layout.row_block].swapaxes(0, 1)
-        for code in block
+        for row in block
     ]
 
 
@@ -273,6 +279,43 @@ def test_sums_are_those_of_the_matrix_product(
 ) -> None:
     config = config_of(tables, row_block, columns, streams)
     run(config, [draw(np.random.default_rng(tables), config, rows, columns)])
+
+
+KINDS = pytest.mark.parametrize(
+    ("dot", "family", "fill"),
+    [("lookup", "xilinx", 122), ("lutram", "ecp5", 14), ("lutram", "xilinx", 14), ("tree", "ice40", 5)],
+)
+"""Kinds of dot products, families that they are shaped for, and cycles that a fill writes."""
+
+
+@KINDS
+def test_every_kind_of_dot_product_gives_these_sums(dot: str, family: str, fill: int) -> None:
+    random = np.random.default_rng(fill)
+    for tables, row_block, rows, columns, streams in ((8, 122, 123, 90, 2), (24, 124, 5, 359, 1)):
+        config = config_of(tables, row_block, columns, streams, dot, family)
+        products = [draw(random, config, rows, columns), draw(random, config, 2, columns // 2)]
+        run(config, products, 1, 0.6, 0.6, 0.6, pause=0.5)
+    signs = np.resize([[1, -1], [1, 1], [-1, -1]], (3, 120))
+    for value in (-128, 127):
+        run(config_of(dot=dot, family=family), [Product(signs, np.full((1, 120), value))])
+
+
+@KINDS
+def test_every_kind_of_dot_product_is_filled_again_for_a_wrong_vector(
+    dot: str, family: str, fill: int
+) -> None:
+    config, random = config_of(dot=dot, family=family, row_block=fill + fill % 2), np.random.default_rng(0)
+    for cycle in (*range(0, 8, 2), *range(fill - 2, fill + 7, 2)):
+        wrong = {"voids": range(cycle, cycle + 3), "certain": cycle + fill + 30}
+        products = [draw(random, config, 2, 41), draw(random, config, 2, 24, **wrong)]
+        run(config, products[1:] if cycle % 4 else products, cycle)
+
+
+@KINDS
+def test_one_row_after_another_adds_up_whatever_the_kind(dot: str, family: str, fill: int) -> None:
+    config, random = config_of(dot=dot, family=family, row_block=fill + fill % 2), np.random.default_rng(1)
+    for rows in range(1, 6):
+        run(config, [draw(random, config, rows, 117) for _ in range(2)], rows, beats=0.9, late=3 * fill)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
