@@ -31,7 +31,7 @@ async def _feed(
         slots.append(k)
     slots += [-1] * driver.unit.latency
     products, peaks = [], []
-    before, was_settled = -1, 0
+    before = -1
     for k in slots:
         inputs = driver.noise(random, "element", "weight")
         if k >= 0:
@@ -39,12 +39,12 @@ async def _feed(
         if before >= 0:
             inputs["weight"] = int(weights[before])
         seen = await driver.cycle(clear=0, valid=int(k >= 0), **inputs)
-        if was_settled:
+        if seen.settled:
             peaks.append((seen.peak, seen.level))
         if seen.product_valid:
             products.append(seen.product)
-        before, was_settled = k, seen.settled
-    if was_settled:
+        before = k
+    if driver.registered("settled"):
         peaks.append((driver.registered("peak"), driver.registered("level")))
     return products, peaks
 
