@@ -1,0 +1,141 @@
+// Drives a board's compiled top level by its pins: a UART with a clock of its own, and a model of SPI flash.
+
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <vector>
+
+#include "Vmodel.h"
+#include "verilated.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+constexpr uint8_t READ = 0x03;
+constexpr uint32_t COMMAND_BITS = 32;
+
+// Answers READ alone; a bit is taken at the clock's rise, and the next one given behind its fall.
+struct Flash {
+    std::vector<uint8_t> data;
+    uint64_t offset = 0;  // where `data` lies
+    uint32_t bits = 0, command = 0;
+    uint64_t position = 0;
+    bool clock = false, out = true;
+
+    void step(bool selected, bool rises, bool in) {
+        if (!selected) {
+            bits = command = 0;
+            clock = false;
+            out = true;
+            return;
+        }
+        if (rises && !clock) {
+            if (bits < COMMAND_BITS) command = command << 1 | in;
+            bits++;
+        }
+        if (!rises && clock && bits >= COMMAND_BITS) {
+            if (bits == COMMAND_BITS) position = command & 0xffffff;
+            const uint32_t place = (bits - COMMAND_BITS) % 8;
+            if (place == 0 && bits > COMMAND_BITS) position++;
+            const bool known = command >> 24 == READ && position >= offset && position - offset < data.size();
+            out = known ? data[position - offset] >> (7 - place) & 1 : true;
+        }
+        clock = rises;
+    }
+};
+
+struct Pins {
+    VerilatedContext context;
+    Vmodel top{&context};
+    Flash flash;
+    std::deque<uint8_t> in;
+    std::vector<uint8_t> out;
+    double bit = 1;         // cycles of the host's bit
+    double tx_time = 0;     // of the byte being sent to the board, in cycles; -1 if none
+    int tx_bits = -1;
+    double rx_time = 0;
+    int rx_bits = -1;
+    uint8_t rx_byte = 0;
+    uint64_t cycle = 0;
+
+    void clock() {
+        top.clk = 0;
+        top.eval();
+        top.clk = 1;
+        top.eval();
+        cycle++;
+    }
+
+    void step() {
+        // To the board: start, eight bits, stop.
+        if (tx_bits < 0 && !in.empty()) {
+            tx_bits = 0;
+            tx_time = 0;
+        }
+        top.rx = 1;
+        if (tx_bits >= 0) {
+            tx_bits = static_cast<int>(tx_time / bit);
+            if (tx_bits == 0) top.rx = 0;
+            else if (tx_bits <= 8) top.rx = in.front() >> (tx_bits - 1) & 1;
+            tx_time += 1;
+            if (tx_time >= 10 * bit) {
+                in.pop_front();
+                tx_bits = -1;
+            }
+        }
+        top.flash_cipo = flash.out;
+        clock();
+        flash.step(!top.flash_cs_n, top.flash_clk, top.flash_copi);
+        // From the board: each bit in its middle.
+        if (rx_bits < 0) {
+            if (!top.tx) {
+                rx_bits = 0;
+                rx_time = 0;
+                rx_byte = 0;
+            }
+            return;
+        }
+        rx_time += 1;
+        if (rx_time < (rx_bits + 0.5) * bit) return;
+        if (rx_bits >= 1 && rx_bits <= 8) rx_byte |= top.tx << (rx_bits - 1);
+        if (rx_bits++ == 9) {
+            if (top.tx) out.push_back(rx_byte);  // a stop bit, or it was no byte
+            rx_bits = -1;
+        }
+    }
+};
+
+}  // namespace
+
+EXPORT void *pins_new(const uint8_t *flash, uint64_t bytes, uint64_t offset, double bit) {
+    auto *pins = new Pins;
+    pins->flash.data.assign(flash, flash + bytes);
+    pins->flash.offset = offset;
+    pins->bit = bit;
+    pins->top.rx = 1;
+    pins->top.rst = 1;
+    for (int k = 0; k < 4; k++) pins->clock();
+    pins->top.rst = 0;
+    return pins;
+}
+
+EXPORT void pins_free(void *handle) { delete static_cast<Pins *>(handle); }
+
+EXPORT void pins_send(void *handle, const uint8_t *data, uint64_t bytes) {
+    auto &pins = *static_cast<Pins *>(handle);
+    pins.in.insert(pins.in.end(), data, data + bytes);
+}
+
+// Runs for some cycles; returns how many bytes the board has sent that were not taken.
+EXPORT uint64_t pins_run(void *handle, uint64_t cycles) {
+    auto &pins = *static_cast<Pins *>(handle);
+    for (uint64_t k = 0; k < cycles; k++) pins.step();
+    return pins.out.size();
+}
+
+EXPORT void pins_take(void *handle, uint8_t *out) {
+    auto &pins = *static_cast<Pins *>(handle);
+    std::memcpy(out, pins.out.data(), pins.out.size());
+    pins.out.clear();
+}
