@@ -51,7 +51,7 @@ class Pll:
             cls(divr, divf, divq, next(filter_ for limit, filter_ in _FILTERS if detector <= limit))
             for divr in range(16)
             if _within(source, _INPUT) and _within(detector := source / (divr + 1), _PHASE_DETECTOR)
-            for divf in range(64)
+            for divf in range(128)
             if _within(vco := detector * (divf + 1), _VCO)
             for divq in range(1, 7)
             if _within(vco / (1 << divq), _OUTPUT)

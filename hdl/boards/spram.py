@@ -142,7 +142,7 @@ class _Channel(wiring.Component):
 class SpramMemory(wiring.Component):
     """64 bits a cycle for two readers, of which the vectors' goes first.
 
-    A vector's beat is read when its reader is ready for it, and comes in the next cycle; a matrix beat that
+    A vector's beat is read when its reader is ready for it, and comes two cycles later; a matrix beat that
     was read and not taken is read again after that. So neither reader can block the other. Latency: 2 cycles
     from a request to its first beat, then a matrix beat a cycle. Cost: four single-port RAMs, for each reader
     up to five registers of an address.
@@ -193,20 +193,27 @@ class SpramMemory(wiring.Component):
         wiring.connect(m, matrices.request, wiring.flipped(self.request))
         wiring.connect(m, vectors.request, wiring.flipped(self.vector_request))
 
+        # The way to the RAMs is long: whether a vector is read is decided a cycle before. Its reader stays
+        # ready until it has a beat.
         read_vector, more_matrices = Signal(), Signal()
-        address = Signal(ADDRESS_BITS)
+        outside = Signal()
+        address, early = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         m.d.comb += [
-            read_vector.eq(vectors.wanted & self.vector_beats.ready & ~self.vector_beats.valid),
             more_matrices.eq(matrices.wanted & ~(matrices.taken & matrices.last)),
+            outside.eq(self.write | self.read),
+            early.eq(Mux(outside, self.write_address[2:], vectors.address)),
             address.eq(
                 Mux(
-                    read_vector,
-                    vectors.address,
+                    outside | read_vector,
+                    early,
                     Mux(matrices.taken, matrices.following, matrices.address),
                 )
             ),
         ]
         m.d.sync += [
+            read_vector.eq(
+                vectors.wanted & self.vector_beats.ready & ~self.vector_beats.valid & ~read_vector
+            ),
             self.vector_beats.valid.eq(read_vector),
             self.beats.valid.eq(more_matrices & ~read_vector),
         ]
@@ -214,7 +221,7 @@ class SpramMemory(wiring.Component):
         for k, ram in enumerate(rams):
             m.submodules[f"ram{k}"] = ram
             m.d.comb += [
-                ram.address.eq(Mux(self.write | self.read, self.write_address[2:], address)),
+                ram.address.eq(address),
                 ram.write.eq(self.write & (self.write_address[:2] == k)),
                 ram.data.eq(self.write_word),
             ]

@@ -31,11 +31,13 @@ from ..link.serial import LEAST_PERIOD, Serial
 from .pll import Pll
 from .spram import SpramMemory
 
-__all__ = ["BOARDS", "SAMPLED", "Board", "Up5k", "Up5kTop"]
+__all__ = ["BOARDS", "BUILD_BYTES", "SAMPLED", "Board", "Up5k", "Up5kTop"]
 
 SAMPLED = ("flash_cipo",)
 """Inputs that are read only while they are known to be stable."""
 
+BUILD_BYTES = 8
+"""Of the numbers that tell builds, and configurations, apart."""
 _OSCILLATOR = {48_000_000: "0b00", 24_000_000: "0b01", 12_000_000: "0b10", 6_000_000: "0b11"}
 _MOST_BAUD_ERROR = 0.02
 _MOST_HIDDEN = 258
@@ -158,6 +160,21 @@ BOARDS = {
 """Boards that can be built for, the one that was looked at most first."""
 
 
+def _check(config: AcceleratorConfig, build: bytes) -> None:
+    if config.streams != 1 or config.beat_bits != 64:
+        raise TritforgeError(
+            f"a UP5K's accelerator has one stream and beats of 64 bits; {config.name} has {config.streams}"
+            f" and {config.beat_bits}"
+        )
+    if config.hidden > _MOST_HIDDEN:
+        raise TritforgeError(
+            f"the link's raw logits have 16 bits, for a hidden size of at most {_MOST_HIDDEN};"
+            f" {config.name} has {config.hidden}"
+        )
+    if len(build) != BUILD_BYTES:
+        raise TritforgeError(f"a build has {BUILD_BYTES} bytes, not {len(build)}")
+
+
 class Up5k(wiring.Component):
     """Accelerator, weights in SPRAM and link, in one clock domain; bytes in, bytes out.
 
@@ -188,16 +205,7 @@ class Up5k(wiring.Component):
     def __init__(
         self, config: AcceleratorConfig, build: bytes = bytes(8), *, simulated: bool = False, boots: bool = True
     ) -> None:
-        if config.streams != 1 or config.beat_bits != 64:
-            raise TritforgeError(
-                f"a UP5K's accelerator has one stream and beats of 64 bits; {config.name} has {config.streams}"
-                f" and {config.beat_bits}"
-            )
-        if config.hidden > _MOST_HIDDEN:
-            raise TritforgeError(
-                f"the link's raw logits have 16 bits, for a hidden size of at most {_MOST_HIDDEN};"
-                f" {config.name} has {config.hidden}"
-            )
+        _check(config, build)
         self._config = config
         self._simulated = simulated
         self._build = build
@@ -212,7 +220,7 @@ class Up5k(wiring.Component):
         most = 1 + config.layout.beats(2 * config.vector_depth)
         store = SpramMemory(most, self._simulated)
         digest = bytes.fromhex(config.digest())
-        m.submodules.link = link = LinkDevice(self._build, digest[: len(self._build)], self._boots)
+        m.submodules.link = link = LinkDevice(self._build, digest[:BUILD_BYTES], self._boots)
         m.submodules.accelerator = ResetInserter(link.reset)(core)
         m.submodules.memory = ResetInserter(link.reset)(store)
         connect(m, core.request, store.request)
@@ -288,6 +296,7 @@ class Up5kTop(wiring.Component):
         baud: int | None = None,
         simulated: bool = False,
     ) -> None:
+        _check(config, build)
         self.clock_hz = clock_hz or board.clock_hz
         self.baud = baud or board.baud
         period = round(self.clock_hz / self.baud)
