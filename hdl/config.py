@@ -12,6 +12,7 @@ from typing import Any
 from ..models.config import ModelConfig
 from ..models.errors import TritforgeError
 from ..models.image import Layout, MemoryMap
+from ..models.numerics import NORMAL, SQUARES_BITS
 from .dots import FAMILIES, best_dot
 from .isa import COUNT_BITS, WORDS
 from .mlgru import Mlgru
@@ -112,6 +113,11 @@ class AcceleratorConfig:
     def vector_depth(self) -> int:
         """Elements of the longest vector."""
         return max(self.hidden, self.intermediate)
+
+    @property
+    def energy_bits(self) -> int:
+        """Bits of the sum of a vector's squares."""
+        return min(SQUARES_BITS, 2 * NORMAL.bits - 1 + (self.vector_depth - 1).bit_length())
 
     @property
     def lag(self) -> int:

@@ -204,11 +204,11 @@ class Datapath(wiring.Component):
         # x, and above it u: never written, nor read, at the same time.
         above = 1 << (config.hidden - 1).bit_length()
         m.submodules.vectors = vectors = VectorStore(2 * above)
-        m.submodules.measure = measure = Measure()
+        m.submodules.measure = measure = Measure(config.energy_bits)
         m.submodules.inputs = inputs = InputQuantiser(
             config.vector_depth, config.layout.tables, config.activation_words, config.layout.code.trits
         )
-        m.submodules.scale = scale = InverseRootScale()
+        m.submodules.scale = scale = InverseRootScale(config.energy_bits)
         m.submodules.rescaler = rescaler = Rescaler()
         m.submodules.epilogue = epilogue = Epilogue(config.hidden, config.states)
         m.submodules.head = head = Head()

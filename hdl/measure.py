@@ -31,8 +31,13 @@ class Measure(wiring.Component):
     With `projecting` high: products for the quantiser (`numerics.running_levels`, `product`), their
     `running_peak`, and with `own_energy` the elements' `running_squares`. Low: the energy alone, `squares` of
     the products, at the level that the last projection has reached. An element a cycle. Latency: `latency`
-    cycles from an element to peak and energy, 3 to its product. Cost: two 16 x 16 bit multipliers, a 46-bit
-    adder.
+    cycles from an element to peak and energy, 3 to its product. Cost: two 16 x 16 bit multipliers, two adders
+    of `energy_bits`.
+
+    Parameters
+    ----------
+    energy_bits
+        Bits of the sums of squares; each square is at most 2**30.
 
     Attributes
     ----------
@@ -61,7 +66,7 @@ class Measure(wiring.Component):
 
     latency = 5
 
-    def __init__(self) -> None:
+    def __init__(self, energy_bits: int = SQUARES_BITS) -> None:
         super().__init__(
             {
                 "clear": In(1),
@@ -77,11 +82,11 @@ class Measure(wiring.Component):
                 "rise": Out(LEVEL_BITS),
                 "level": Out(LEVEL_BITS),
                 "peak": Out(PEAK_BITS),
-                "energy": Out(SQUARES_BITS),
+                "energy": Out(energy_bits),
                 "side_clear": In(1),
                 "side_valid": In(1),
                 "side": In(signed(NORMAL.bits)),
-                "side_energy": Out(SQUARES_BITS),
+                "side_energy": Out(energy_bits),
             }
         )
 
