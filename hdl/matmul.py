@@ -220,7 +220,7 @@ class MatMul(wiring.Component):
         m.d.sync += [waiting.eq(waits), pause.eq(waits | Cat(resting[:-1]).any())]
         m.d.comb += [
             self.waits_for_tables.eq(streaming & ~here),
-            self.waits_for_inputs.eq(self.waits_for_tables & filling & ~self.fill_ready),
+            self.waits_for_inputs.eq(self.waits_for_tables & filling & ~there),
             self.waits_for_scale.eq(streaming & last_block & ~entered),
             self.waits_to_open.eq(streaming & last_block & entered & ~self.open),
             self.beats.ready.eq(streaming & here & ~pause & (~last_block | (entered & self.open))),
