@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..models.errors import TritforgeError
@@ -69,11 +69,14 @@ class _Family:
     weights
         Kind -> beginning of a cell's name -> what one such cell counts. Of several beginnings the longest
         holds.
+    settings
+        Device -> yosys commands that come before.
     """
 
     command: str
     devices: Mapping[str, str]
     weights: Mapping[str, Mapping[str, int]]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 _LUTS = {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1}
@@ -90,6 +93,9 @@ _FAMILIES = {
             "dsp": {"SB_MAC16": 1},
             "spram": {"SB_SPRAM256KA": 1},
         },
+        # Picoseconds that a wire takes: what routed critical paths of a full UP5K have, rather than yosys'
+        # 750, at which carry chains look longer than logic and abc9 saves cells on the paths that matter.
+        {"up5k": "scratchpad -set synth_ice40.abc9.W 2300"},
     ),
     "ecp5": _Family(
         "synth_ecp5",
@@ -140,6 +146,7 @@ DEVICES = {name: tuple(family.devices) for name, family in _FAMILIES.items()}
 
 # abc9 of yosys 0.70 can't name the parts of vectors of the same name apart, so it is given single bits.
 _SCRIPT = """
+{settings}
 read_verilog design.v
 {synthesis} -run begin:map_luts
 splitnets
@@ -204,7 +211,7 @@ def synthesise(
     device = device_of(family, device)
     chosen = _FAMILIES[family]
     synthesis = " ".join([chosen.command, "-top", top, *chosen.devices[device].split(), *options])
-    script = _SCRIPT.format(synthesis=synthesis)
+    script = _SCRIPT.format(synthesis=synthesis, settings=chosen.settings.get(device, ""))
 
     def build(folder: Path) -> None:
         (folder / "design.v").write_text(verilog)
