@@ -48,6 +48,7 @@ Ctrl-C stops a story; once more, it ends the chat."""
 def command(
     port: str | None,
     sim: str | None,
+    board: str,
     accel: str,
     manifest: Path | None,
     model: str,
@@ -73,13 +74,13 @@ def command(
     opened = load(model)
     if opened.tokenizer is None:
         raise TritforgeError(f"{model} has no tokenizer, so it cannot write")
-    target = find_target(accel, manifest)
-    with opened_board(target, port, sim or "") as (board, _):
+    target = find_target(board, accel, manifest)
+    with opened_board(target, port, sim or "") as (device, _):
         with progress(f"loading {model}") as report:
-            engine = BoardEngine(board, opened.image(target.config.layout), target.config, report)
+            engine = BoardEngine(device, opened.image(target.config.layout), target.config, report)
         chat = _Chat(engine, opened, target.clock_hz, max_new, temperature, seed)
         note(
-            f"{target.board} on {board.link.name}: {model} is loaded"
+            f"{target.board} on {device.link.name}: {model} is loaded"
             f" ({engine.loaded.written:,} bytes written, {engine.loaded.kept:,} were there)"
         )
         if sys.stdin.isatty():

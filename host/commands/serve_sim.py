@@ -7,7 +7,8 @@ import click
 
 from .. import options
 from ..console import note
-from ..link.options import board, find_target
+from ..link.options import board as board_options
+from ..link.options import find_target
 
 __all__ = ["command"]
 
@@ -38,7 +39,7 @@ def _tcp_port(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     show_default=True,
     help="rtl: the board's own top level, compiled; golden: a model of the board in Python.",
 )
-@board
+@board_options
 @click.option(
     "--listen", callback=_tcp_port, metavar="tcp:PORT", help="Listen on a TCP port of this machine."
 )
@@ -50,7 +51,13 @@ def _tcp_port(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     help="What the board reads from its flash at power-up, as `tritforge build` wrote it.",
 )
 def command(
-    engine: str, accel: str, manifest: Path | None, listen: int | None, pty: bool, flash: Path | None
+    engine: str,
+    board: str,
+    accel: str,
+    manifest: Path | None,
+    listen: int | None,
+    pty: bool,
+    flash: Path | None,
 ) -> None:
     """Simulate a board behind a pseudo-terminal or a TCP port.
 
@@ -64,7 +71,7 @@ def command(
 
     if listen is not None and pty:
         raise click.UsageError("--listen and --pty exclude each other.")
-    target = find_target(accel, manifest)
+    target = find_target(board, accel, manifest)
     content = b""
     if flash is not None:
         content = flash.read_bytes()

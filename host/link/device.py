@@ -8,7 +8,6 @@ import numpy as np
 from amaranth.lib.data import Const
 from numpy.typing import NDArray
 
-from ...hdl.accelerator import settings_layout
 from ...hdl.compiler import compile_program
 from ...hdl.config import AcceleratorConfig
 from ...hdl.isa import LAYOUT, WORDS, Epilogue, Instruction, Opcode
@@ -26,6 +25,7 @@ from ...hdl.link.protocol import (
     Status,
     Verb,
 )
+from ...hdl.link.settings import SETTINGS
 from ...models.config import ModelConfig
 from ...models.errors import TritforgeError
 from ...models.golden import GoldenModel, Logits
@@ -179,7 +179,7 @@ class GoldenDevice:
         words = np.frombuffer(data[: len(data) // 2 * 2], "<u2")
         match request.space:
             case Space.SETTINGS:
-                self._settings = data.ljust(SETTINGS_BYTES, b"\0")
+                self._settings = data[:SETTINGS_BYTES].ljust(SETTINGS_BYTES, b"\0")
             case Space.WEIGHTS | Space.PROGRAM:
                 memory = self._weights if request.space == Space.WEIGHTS else self._program
                 memory[address : address + len(words)] = words[: max(len(memory) - address, 0)]
@@ -228,9 +228,7 @@ class GoldenDevice:
 
     def _choose(self) -> tuple[list[int], int]:
         """Consume the next token; return what is to be read of the one chosen, and the token itself."""
-        bits = int.from_bytes(self._settings[: SETTINGS_BYTES - 1], "little")
-        layout = settings_layout(1)
-        settings: Any = Const(layout, bits % (1 << layout.size))
+        settings: Any = Const(SETTINGS, int.from_bytes(self._settings, "little"))
         position = self._position
         logits = self._forward(np.array([self._next]))
         if logits is None or self._model is None:
@@ -238,9 +236,9 @@ class GoldenDevice:
         temperature: tuple[int, int] | None = None
         if settings.sample:
             temperature = int(settings.temperature_mantissa), int(settings.temperature_exponent)
-        chosen = self._model.choose(logits, position, temperature, int(settings.seeds[0]))
+        chosen = self._model.choose(logits, position, temperature, int(settings.seed))
         enabled = [int(stop) for k, stop in enumerate(settings.stops) if settings.stops_enabled >> k & 1]
-        last = self._left <= 1 or chosen in enabled or settings.halt or bool(self._control & Control.HALT)
+        last = self._left <= 1 or chosen in enabled or bool(self._control & Control.HALT)
         self._next, self._left = (None if last else chosen), self._left - 1
         words = [chosen | (LAST if last else 0)]
         if settings.emit_raw:

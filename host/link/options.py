@@ -14,7 +14,7 @@ from .. import options
 if TYPE_CHECKING:
     from .target import Target
 
-__all__ = ["board", "connection", "find_target"]
+__all__ = ["board", "check_connection", "connection", "find_target"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -22,19 +22,22 @@ _ENGINES = click.Choice(["golden", "rtl"])
 
 
 def board(command: _Command) -> _Command:
-    """Add ``--accel`` and ``--manifest``: which board."""
+    """Add ``--board``, ``--accel`` and ``--manifest``: which board."""
     command = click.option(
         "--manifest",
         type=options.file,
         metavar="FILE",
-        help="The manifest.json beside the board's bitstream: it tells accelerator, clock, rate and build.",
+        help="The manifest.json beside the bitstream; it tells board, accelerator, clock, rate and build.",
     )(command)
-    return click.option(
+    command = click.option(
         "--accel",
         metavar="NAME|FILE.toml",
         default="up5k",
         show_default=True,
-        help="The board's accelerator, where no manifest tells it.",
+        help="The accelerator in its bitstream.",
+    )(command)
+    return click.option(
+        "--board", default="icebreaker", show_default=True, help="The board: its clock and its rate."
     )(command)
 
 
@@ -55,11 +58,11 @@ def connection(command: _Command) -> _Command:
     )(command)
 
 
-def find_target(accel: str, manifest: Path | None) -> Target:
+def find_target(board: str, accel: str, manifest: Path | None) -> Target:
     """Return which board is meant."""
     from .target import Target
 
-    return Target.of_preset(accel) if manifest is None else Target.from_manifest(manifest)
+    return Target.from_manifest(manifest) if manifest else Target.of_board(board, accel)
 
 
 def check_connection(port: str | None, sim: str | None) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...hdl.accelerator import settings_layout
 from ...hdl.compiler import compile_program
 from ...hdl.conductor import STOPS
 from ...hdl.config import AcceleratorConfig
 from ...hdl.link.protocol import CHECK_BYTES, EVERY_CAUSE, SETTINGS_BYTES, TABLE_ENTRIES
+from ...hdl.link.settings import SETTINGS
 from ...models.errors import TritforgeError
 from ...models.image import Image
 from ...models.loading import Model
@@ -69,10 +69,10 @@ def settings_bytes(
         "emit_raw": emit_raw,
         "temperature_mantissa": mantissa,
         "temperature_exponent": exponent,
-        "seeds": [seed & 0xFFFFFFFF],
+        "seed": seed & 0xFFFFFFFF,
+        "cause": cause,
     }
-    bits = int(settings_layout(1).const(values).as_value().value)
-    return bits.to_bytes(SETTINGS_BYTES - 1, "little") + bytes([cause])
+    return int(SETTINGS.const(values).as_value().value).to_bytes(SETTINGS_BYTES, "little")
 
 
 def words_bytes(words: Iterable[int]) -> bytes:

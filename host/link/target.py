@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from ...hdl.boards.up5k import BOARDS
+from ...hdl.boards.up5k import Board as Up5kBoard
 from ...hdl.config import AcceleratorConfig
 from ...models.config import read_json
 from ...models.errors import TritforgeError
@@ -72,9 +74,22 @@ class Target:
         )
 
     @classmethod
-    def of_preset(cls, name: str) -> Self:
-        """Return a board of which no more is known than the accelerator: a preset or a TOML file."""
-        return cls(name, AcceleratorConfig.load(name))
+    def of_board(cls, name: str, accel: str) -> Self:
+        """Return what a board is if it was built as usual, with a preset or a TOML file.
+
+        Raises
+        ------
+        TritforgeError
+            If there is no such board or accelerator.
+        """
+        board = _board(name)
+        return cls(name, AcceleratorConfig.load(accel), board.clock_hz, board.baud)
+
+
+def _board(name: str) -> Up5kBoard:
+    if name not in BOARDS:
+        raise TritforgeError(f"there is no board {name}: name one of {', '.join(BOARDS)}")
+    return BOARDS[name]
 
 
 def simulated_device(engine: str, target: Target, flash: bytes = b"") -> SimulatedDevice:
@@ -92,11 +107,15 @@ def simulated_device(engine: str, target: Target, flash: bytes = b"") -> Simulat
     Raises
     ------
     TritforgeError
-        If there is no C++ compiler.
+        If there is no C++ compiler, or no such board.
     """
     if engine == "golden":
         return GoldenDevice(target.config, target.build or "0" * 16, flash)
-    raise TritforgeError("the rtl engine of boards is not there yet; use golden")
+    # Simulation is imported where it is used: everything else runs without its tools.
+    from ...sim.board import BoardSim
+
+    build = bytes.fromhex(target.build or "") or bytes(8)
+    return BoardSim(target.config, build, board=_board(target.board), flash=flash)
 
 
 @contextmanager
