@@ -14,6 +14,7 @@ from typing import Any
 from ..models.errors import TritforgeError
 from .boardchecks import clock_name, require_clean, require_clocks, require_synchronisers
 from .cache import cached
+from .netlist import NO_COLLISIONS
 from .placement import Cell, Segment, critical_path, placed_cells, unit_finder, units_of
 from .synthesis import Counts, synthesise, synthesise_counts
 from .tools import nextpnr_version, run_icepack, run_nextpnr
@@ -30,7 +31,8 @@ Published: Lattice FPGA-DS-02008 (iCE40 UltraPlus data sheet), the tables "sysDS
 multiplier without its pipeline register) and "Single Port RAM Timing".
 """
 
-_SYNTHESIS = ("-no-rw-check",)
+# The flash stays awake when the device has read its bitstream: the model lies behind it.
+_ICEPACK = ("-s", "top.asc", "top.bin")
 _MHZ = 1e6
 
 
@@ -46,6 +48,8 @@ class Design:
         The UP5K's package, as nextpnr names it.
     pins
         Port -> pin.
+    pulled_up
+        Ports whose pin is pulled up by the device.
     clocks
         Clock net of the top module -> Hz.
     crossings
@@ -58,13 +62,17 @@ class Design:
     package: str
     pins: Mapping[str, str]
     clocks: Mapping[str, float]
+    pulled_up: Collection[str] = ()
     crossings: Collection[tuple[str, str]] = ()
     sampled: Collection[str] = ()
 
     @property
     def constraints(self) -> str:
         """Pins and clocks as nextpnr reads them (.pcf); it aims at a clock by `MARGIN` faster."""
-        lines = [f"set_io {port} {pin}" for port, pin in sorted(self.pins.items())]
+        lines = [
+            f"set_io {'-pullup yes ' if port in self.pulled_up else ''}{port} {pin}"
+            for port, pin in sorted(self.pins.items())
+        ]
         lines += [
             f"set_frequency {net} {clock / MARGIN / _MHZ:.3f}" for net, clock in sorted(self.clocks.items())
         ]
@@ -193,9 +201,9 @@ def implement(
     progress(0, steps)
     require_clean(design.verilog)
     progress(1, steps)
-    netlist = synthesise(design.verilog, options=_SYNTHESIS) / "netlist.json"
+    netlist = synthesise(design.verilog, options=NO_COLLISIONS) / "netlist.json"
     require_synchronisers(netlist, design.sampled)
-    counts = synthesise_counts(design.verilog, options=_SYNTHESIS)
+    counts = synthesise_counts(design.verilog, options=NO_COLLISIONS)
     folders, reports = {}, {}
     for done, seed in enumerate(seeds):
         progress(2 + done, steps)
@@ -217,8 +225,8 @@ def _routed(netlist: Path, design: Design, seed: int) -> Path:
         shutil.copy(netlist, folder)
         (folder / "top.pcf").write_text(design.constraints)
         run_nextpnr("ice40", arguments, folder)
-        run_icepack("top.asc", "top.bin", folder)
+        run_icepack(_ICEPACK, folder)
         (folder / "netlist.json").unlink()
 
-    key = [netlist.read_text(), design.constraints, *arguments, nextpnr_version("ice40")]
+    key = [netlist.read_text(), design.constraints, *arguments, *_ICEPACK, nextpnr_version("ice40")]
     return cached("board", key, build)

@@ -34,6 +34,7 @@ __all__ = [
     "verilator_environment",
     "verilator_root",
     "verilator_version",
+    "yosys_share",
     "yosys_version",
 ]
 
@@ -66,6 +67,13 @@ class ToolError(TritforgeError):
 def yosys_version() -> str:
     """Version of the yosys in use."""
     return importlib.metadata.version("pyosys")
+
+
+def yosys_share() -> Path:
+    """Folder of the files that come with yosys: models of the vendors' cells."""
+    import pyosys
+
+    return Path(pyosys.__file__).parent / "share"
 
 
 def run_yosys(script: str, folder: Path) -> None:
@@ -107,20 +115,20 @@ def run_nextpnr(family: str, arguments: Sequence[str], folder: Path) -> None:
     _run_nextpnr_package(family, f"nextpnr_{family}", "nextpnr", arguments, folder)
 
 
-def run_icepack(text: str, bitstream: str, folder: Path) -> None:
-    """Make an iCE40's bitstream of the text that nextpnr wrote; both are files of the folder.
+def run_icepack(arguments: Sequence[str], folder: Path) -> None:
+    """Make an iCE40's bitstream of what nextpnr wrote; the arguments' file names are relative to the folder.
 
     Raises
     ------
     ToolError
         If the package that has nextpnr and icepack is not installed, or icepack stops with an error.
     """
-    _run_nextpnr_package("ice40", "icepack", "icepack", [text, bitstream], folder)
+    _run_nextpnr_package("ice40", "icepack", "icepack", arguments, folder)
 
 
-def run_iceunpack(bitstream: str, text: str, folder: Path) -> None:
-    """Turn an iCE40's bitstream back into text, see `run_icepack`."""
-    _run_nextpnr_package("ice40", "iceunpack", "iceunpack", [bitstream, text], folder)
+def run_iceunpack(arguments: Sequence[str], folder: Path) -> None:
+    """Turn an iCE40's bitstream back into text, as `run_icepack` takes it; see there."""
+    _run_nextpnr_package("ice40", "iceunpack", "iceunpack", arguments, folder)
 
 
 def _run_nextpnr_package(
