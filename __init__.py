@@ -19,6 +19,7 @@ _DOOR = {
     "RtlEngine": "sim.engine.RtlEngine",
     "State": "models.engine.State",
     "TritforgeError": "models.errors.TritforgeError",
+    "build": "host.boardfolder.build",
     "compare": "sim.compare.compare",
     "compile": "hdl.compiler.compile_program",
     "load": "models.loading.load",

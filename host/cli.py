@@ -22,6 +22,8 @@ _COMMANDS = {
     "logits": "logits",
     "verify": "verify",
     "trace": "trace",
+    "build": "build",
+    "flash": "flash",
     "chat": "chat",
     "selftest": "selftest",
     "serve-sim": "serve_sim",

@@ -144,28 +144,34 @@ def require_synchronisers(netlist: Path, sampled: Collection[str] = ()) -> None:
             if bits := cell["connections"].get(port):
                 sources[name] = bits[0]
     for source, bit in sources.items():
+        bit = _inverted(cells, users, bit)
         if source in sampled or all(_harmless(cells[cell], port) for cell, port in users[bit]):
             continue
         first = _flip_flop(cells, users, bit)
-        if first is None or _flip_flop(cells, users, first) is None:
+        if first is None or _flip_flop(cells, users, _inverted(cells, users, first)) is None:
             raise TritforgeError(
                 f"the input {source} reaches {', '.join(cell for cell, _ in users[bit][:3])} without a"
                 " synchroniser of two flip-flops"
             )
 
 
-def _flip_flop(cells: Mapping[str, Any], users: _Users, bit: int) -> int | None:
-    """Output of the flip-flop whose data a signal is, and nothing else; it may be inverted on the way."""
-    while len(users[bit]) == 1:
+def _inverted(cells: Mapping[str, Any], users: _Users, bit: int) -> int:
+    """Return the inverted signal if nothing but an inverter uses this one, else this one."""
+    if len(users[bit]) == 1:
         name, port = users[bit][0]
         cell = cells[name]
-        if port == "D" and cell["type"].startswith("SB_DFF"):
-            return int(cell["connections"]["Q"][0])
-        if cell["type"] != "SB_LUT4" or any(
-            isinstance(cell["connections"][each][0], int) for each in _LUT_INPUTS - {port}
-        ):
-            break
-        bit = cell["connections"]["O"][0]
+        others = (cell["connections"].get(each, [0])[0] for each in _LUT_INPUTS - {port})
+        if cell["type"] == "SB_LUT4" and not any(isinstance(other, int) for other in others):
+            return int(cell["connections"]["O"][0])
+    return bit
+
+
+def _flip_flop(cells: Mapping[str, Any], users: _Users, bit: int) -> int | None:
+    """Return the output of the flip-flop whose data a signal is, if it is nothing else."""
+    if len(users[bit]) == 1:
+        name, port = users[bit][0]
+        if port == "D" and cells[name]["type"].startswith("SB_DFF"):
+            return int(cells[name]["connections"]["Q"][0])
     return None
 
 
