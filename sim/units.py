@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from inspect import getdoc
@@ -108,7 +108,7 @@ def dot_unit(config: AcceleratorConfig, family: str) -> DotUnit:
     """
     layout = config.layout
     blocks = 2 * layout.column_blocks(config.vector_depth)
-    return DotUnit("lookup", layout.tables, family, layout.row_block, blocks)
+    return DotUnit(layout.dot, layout.tables, family, layout.row_block, blocks)
 
 
 def count_cells(component: Component, family: str) -> dict[str, int]:
@@ -127,7 +127,7 @@ def unit_costs(
     config
         The accelerator.
     family
-        One of `synthesis.FAMILIES`; its default device is taken.
+        One of `synthesis.FAMILIES`, for which the accelerator is shaped; its default device is taken.
     progress
         Told how many designs have been counted, of how many.
 
@@ -147,6 +147,7 @@ def unit_costs(
         If yosys stops with an error.
     """
     device = device_of(family)
+    config = replace(config, family=family)
 
     def build(folder: Path) -> None:
         found = parts(config)

@@ -355,10 +355,11 @@ def test_products_of_several_blocks_stream_without_a_pause_between_them() -> Non
     assert cycles[-1] - cycles[0] + 1 == len(cycles) == 4 * 2 * 136
 
 
-def pauses(rows: int) -> int:
+def pauses(rows: int, dot: str = "lookup", family: str = "ice40") -> int:
     """Cycles without a beat between the first one and the last, three column blocks, one row block."""
-    config = config_of(row_block=rows + rows % 2)
-    (taken,) = run(config, [draw(np.random.default_rng(0), config, rows, 120)]).beats
+    config = config_of(row_block=rows + rows % 2, dot=dot, family=family)
+    columns = 3 * config.layout.lanes
+    (taken,) = run(config, [draw(np.random.default_rng(0), config, rows, columns)]).beats
     return taken[-1] - taken[0] + 1 - len(taken)
 
 
@@ -367,6 +368,15 @@ def test_blocks_of_127_rows_stream_without_a_pause_and_smaller_ones_wait_for_the
     assert pauses(127) == 0
     assert pauses(126) == 2 * 1
     assert pauses(122) == 2 * 5
+
+
+@pytest.mark.parametrize(
+    ("dot", "family", "rows"),
+    [("lookup", "ecp5", 128), ("lutram", "ecp5", 20), ("lutram", "xilinx", 20), ("tree", "ice40", 9)],
+)
+def test_so_many_rows_hide_what_other_kinds_take_in(dot: str, family: str, rows: int) -> None:
+    assert pauses(rows, dot, family) == 0
+    assert pauses(rows - 1, dot, family) == 2 * 1
 
 
 @pytest.mark.parametrize(
