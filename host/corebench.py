@@ -77,10 +77,11 @@ def streams() -> dict[str, Any]:
 
 
 def stream_cells() -> dict[str, Any]:
-    """Cells of the accelerator with one stream, and what a second one adds."""
-    counted = [replace(AcceleratorConfig.load(PRESET), streams=count) for count in (1, 2)]
-    one, two = (count_cells(Accelerator(config), _FAMILY) for config in counted)
-    return {"one": one, "second": {kind: two[kind] - one[kind] for kind in one}}
+    """Cells of the accelerator by its number of streams."""
+    config = AcceleratorConfig.load(PRESET)
+    return {
+        str(count): count_cells(Accelerator(replace(config, streams=count)), _FAMILY) for count in STREAMS
+    }
 
 
 def core_units() -> dict[str, Any]:

@@ -43,13 +43,15 @@ def _streams(part: Measured) -> Table:
 
 def _stream_cells(part: Measured) -> Table:
     found = part["found"]
-    kinds = [kind for kind in KINDS if found["one"][kind]]
-    rows = [
-        (name, *(f"{found[streams][kind]:,}" for kind in kinds))
-        for name, streams in (("one stream", "one"), ("a second one adds", "second"))
-    ]
+    one = found["1"]
+    kinds = [kind for kind in KINDS if one[kind]]
+    rows = [(streams, *(f"{cells[kind]:,}" for kind in kinds)) for streams, cells in found.items()]
+    for streams, cells in found.items():
+        if further := int(streams) - 1:
+            added = (f"{(cells[kind] - one[kind]) / further:,.0f}" for kind in kinds)
+            rows.append((f"each further one, of {streams}", *added))
     caption = "Counted by yosys after synthesis for iCE40, not placed or routed."
-    return Table(caption, ("accelerator with", *(KINDS[kind] for kind in kinds)), rows)
+    return Table(caption, ("streams", *(KINDS[kind] for kind in kinds)), rows)
 
 
 def _causes(part: Measured) -> Table:

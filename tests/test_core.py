@@ -64,6 +64,14 @@ def test_more_streams_take_fewer_cycles_a_token() -> None:
         assert found == sorted(found, reverse=True)
 
 
+def test_every_further_stream_costs_about_as_much_as_the_second() -> None:
+    found = CORE["stream-cells"]["found"]
+    assert list(found) == [str(count) for count in STREAMS]
+    one, two, four = (found[str(count)] for count in (1, 2, 4))
+    for kind in ("lut4", "ff", "bram", "dsp"):
+        assert four[kind] - one[kind] == pytest.approx(3 * (two[kind] - one[kind]), rel=0.05)
+
+
 def test_each_part_is_handed_on_and_those_that_are_not_measured_are_kept(two_parts: None) -> None:
     half, first = measure_core([], {})
     assert list(half) == ["one"]

@@ -175,11 +175,11 @@ MISTAKES = [
         "quick",
     ),
     Mistake(
-        "a partial sum has 15 bits",
-        "hdl.matmul",
-        "total = Signal(signed(SUM.bits)), Signal(signed(SUM.bits), reset_less=True)",
-        "total = Signal(signed(SUM.bits)), Signal(signed(14), reset_less=True)",
-        "matmul",
+        "a partial sum is one bit too narrow",
+        "hdl.dot_sums",
+        'Signal.like(self.sums[k], name=f"before{k}")',
+        'Signal(signed(len(self.sums[k]) - 1), name=f"before{k}")',
+        "partial_sums",
         "extremes",
     ),
     Mistake(

@@ -29,8 +29,8 @@ def command(only: tuple[str, ...], out: Path | None) -> None:
     """Measure the core: the figures of the documents' page on it.
 
     Parts: cycles (a token's cycles and what they went for), streams (cycles of several texts, or positions of
-    one text, that share every weight beat), units (cells of each unit), stream-cells (what a second stream
-    adds), clock (the core routed on a UP5K), speed (of the simulation). Synthesis takes minutes, routing an
+    one text, that share every weight beat), units (cells of each unit), stream-cells (what further streams
+    add), clock (the core routed on a UP5K), speed (of the simulation). Synthesis takes minutes, routing an
     hour; both are kept. The file is written part by part.
     """
     from ...models.config import read_json
