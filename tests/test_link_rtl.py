@@ -51,7 +51,8 @@ pytestmark = pytest.mark.usefixtures("needs_compiler")
 
 
 def board() -> Host:
-    return Host(lambda data, board=BoardSim(CONFIG, BUILD): board.exchange(data, SHORT))  # type: ignore[misc]
+    board = BoardSim(CONFIG, BUILD)
+    return Host(lambda data: board.exchange(data, SHORT))
 
 
 @cache
@@ -71,7 +72,7 @@ words = st.binary(max_size=120).filter(lambda data: len(data) % 2 == 0)
 specials = st.lists(st.sampled_from([0x7E, 0x7D, 0x5E, 0x5D, 0x00, 0xFF]), max_size=120).map(bytes)
 payloads = words | specials.filter(lambda data: len(data) % 2 == 0)
 
-# What is written is read -------------------------------------------------------------------------------------
+# What is written is read ------------------------------------------------------------------------------------
 
 
 @given(payloads, st.integers(0, 65535 - 60))
@@ -114,7 +115,7 @@ def test_the_counter_is_cleared_by_reset_and_not_by_reading_or_settings(host: Ho
         assert host.ask(READ | SETTINGS, count=4).data == bytes(4)
 
 
-# A CHECK counts the memory into its CRC ------------------------------------------------------------------------
+# A CHECK counts the memory into its CRC ---------------------------------------------------------------------
 
 
 @given(st.integers(0, 300), st.integers(1, 3), st.randoms(use_true_random=False))
@@ -137,7 +138,7 @@ def test_a_check_of_no_block_covers_nothing(host: Host) -> None:
     assert host.ask(CHECK | WEIGHTS, 5, count=0).data == b""
 
 
-# Numbers -------------------------------------------------------------------------------------------------------
+# Numbers ----------------------------------------------------------------------------------------------------
 
 
 def test_a_request_that_comes_again_is_answered_and_not_obeyed(host: Host) -> None:
@@ -194,7 +195,7 @@ def test_nothing_is_obeyed_before_a_session_is_open() -> None:
     assert host.ask(READ | WEIGHTS, 0, count=4).data != b"abcd"
 
 
-# Damage --------------------------------------------------------------------------------------------------------
+# Damage -----------------------------------------------------------------------------------------------------
 
 
 def damaged(whole: bytes) -> dict[str, bytes]:
@@ -259,7 +260,7 @@ def test_a_frame_that_is_shorter_than_a_header_means_nothing(host: Host) -> None
         assert not answers(host.exchange(frame(bytes([WRITE | CONTROL, RESET, 0, 0, 9])[:size])))
 
 
-# Control -------------------------------------------------------------------------------------------------------
+# Control ----------------------------------------------------------------------------------------------------
 
 
 def test_control_sets_text_mode_and_opening_ends_it(host: Host) -> None:
@@ -283,7 +284,7 @@ def test_spaces_that_only_a_running_accelerator_refuses_are_obeyed_while_it_is_i
         assert not host.ask(command, 0, data).status & REFUSED
 
 
-# What can't be built ---------------------------------------------------------------------------------------------
+# What can't be built ----------------------------------------------------------------------------------------
 
 
 def test_an_identity_of_another_size_is_refused() -> None:

@@ -13,7 +13,8 @@ _INPUT = (10e6, 133e6)
 _OUTPUT = (16e6, 275e6)
 _VCO = (533e6, 1066e6)
 _PHASE_DETECTOR = (10e6, 133e6)
-# Published: FPGA-TN-02052 (sysCLOCK PLL design and usage guide); phase detector's frequency up to -> FILTER_RANGE.
+# Published: FPGA-TN-02052 (sysCLOCK PLL design and usage guide): highest frequency of the phase detector, and
+# FILTER_RANGE.
 _FILTERS = ((17e6, 1), (26e6, 2), (44e6, 3), (66e6, 4), (101e6, 5), (133e6, 6))
 
 
@@ -57,12 +58,14 @@ class Pll:
             if _within(vco / (1 << divq), _OUTPUT)
         ]
         if not found:
-            raise TritforgeError(f"the PLL can't make a clock of {source / 1e6:g} MHz: it takes 10 to 133 MHz")
+            raise TritforgeError(
+                f"the PLL can't make a clock of {source / 1e6:g} MHz: it takes 10 to 133 MHz"
+            )
         best = min(found, key=lambda pll: (abs(pll.output(source) - wanted), pll.divr))
         if best.output(source) != wanted:
             raise TritforgeError(
-                f"the PLL can't make {wanted / 1e6:g} MHz of {source / 1e6:g} MHz; the nearest that it can make"
-                f" are {best.output(source) / 1e6:g} MHz"
+                f"the PLL can't make {wanted / 1e6:g} MHz of {source / 1e6:g} MHz; the nearest that it can"
+                f" make are {best.output(source) / 1e6:g} MHz"
             )
         return best
 

@@ -1,7 +1,7 @@
 """Boards with a Lattice iCE40 UP5K: clock, accelerator, weights in SPRAM, and the link to a host.
 
-Clock domains: one, ``sync``, from the board's crystal through the PLL, or from the chip's oscillator. What comes
-from outside of it:
+Clock domains: one, ``sync``, from the board's crystal through the PLL, or from the chip's oscillator. What
+comes from outside of it:
 
 - ``rx``: through the `FFSynchronizer` ``serial.line``.
 - ``flash_cipo``: read only when it is stable, most of a bit's time after flash's clock, which is made in
@@ -203,7 +203,12 @@ class Up5k(wiring.Component):
     """
 
     def __init__(
-        self, config: AcceleratorConfig, build: bytes = bytes(8), *, simulated: bool = False, boots: bool = True
+        self,
+        config: AcceleratorConfig,
+        build: bytes = bytes(8),
+        *,
+        simulated: bool = False,
+        boots: bool = True,
     ) -> None:
         _check(config, build)
         self._config = config

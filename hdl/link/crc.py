@@ -13,7 +13,7 @@ class Crc(wiring.Component):
     """`protocol.crc`, byte by byte.
 
     A sender that puts `high` on the line and updates with it finds the low byte in `high` next, and 0 after
-    that. Latency: 1 cycle, 2 to `zero`. Cost: 16 flip-flops, each behind one lookup table, 8 more lookup tables.
+    that. Latency: 1 cycle, 2 to `zero`. Cost: 17 flip-flops, 12 more lookup tables.
 
     Attributes
     ----------

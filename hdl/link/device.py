@@ -6,10 +6,11 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..accelerator import RAW_LOGIT, settings_layout
 from ..conductor import RESULT, TOKEN
+from .counter import Counter
+from .counting import loaded
 from .crc import Crc
 from .protocol import (
     BUFFER_BYTES,
-    COUNTER_BYTES,
     ESCAPE_XOR,
     FLAG,
     HEADER_BYTES,
@@ -31,24 +32,13 @@ _FIRST = 256 - HEADER_BYTES
 _SHARED = ("stops", "stops_enabled", "sample", "emit_raw", "temperature_mantissa", "temperature_exponent")
 
 
-def _loaded(load: Value, value: Value, counter: Value, *, up: bool = True) -> Value:
-    """A counter's next value, or `value`.
-
-    What `load` does to the sum does not matter, and it saves the multiplexer: a cell of an iCE40 has inputs
-    for a carry, two summands and one more.
-    """
-    bits = len(counter)
-    total = counter + load.replicate(bits) + 1 if up else counter + (~load).replicate(bits)
-    return Mux(load, value, total[:bits])
-
-
 class LinkDevice(wiring.Component):
     """Obeys and answers a host's requests, which docs/link.md describes.
 
     Everything goes byte by byte through one register, in five cycles: the byte is asked for, taken, handed
-    on, counted, and a cycle more. What is done depends on the step: a request is received; then, all in the same
-    way, its header is read again, it is obeyed and answered. Latency: 5 cycles a byte. Cost: a block RAM of
-    512 bytes, the multiplexer of all that can be read, five counters; the settings' 96 flip-flops.
+    on, counted, and a cycle more. What is done depends on the step: a request is received into the buffer;
+    then, in the same way, its header is read, it is obeyed and answered. Latency: 5 cycles a byte. Cost: a
+    block RAM of 512 bytes, the multiplexer of all that can be read, six counters; 96 flip-flops of settings.
 
     Parameters
     ----------
@@ -63,7 +53,8 @@ class LinkDevice(wiring.Component):
         Bytes from the host, or from flash while `booting`, and to the host.
     booting : Out(1)
         Requests come from flash, and are not answered.
-    settings, new_position, set_position : Out; tokens : Out(stream); raw, results : In(stream); idle, cause : In
+    settings, new_position, set_position : Out; idle, cause : In
+    tokens : Out(stream); raw, results : In(stream)
         The accelerator's. Nothing but results is taken while it is not `idle`.
     reset : Out(1)
         Resets the accelerator and its memory, for a cycle.
@@ -118,6 +109,7 @@ class LinkDevice(wiring.Component):
         fetch, store = buffer.read_port(), buffer.write_port()
         m.submodules.crc = crc = Crc()
         m.submodules.ring = ring = Ring()
+        m.submodules.counter = counter = Counter()
 
         # Where we are: a step, and in it asking for a byte, taking it, handing it on, acting upon that, and
         # letting that settle. One flip-flop each.
@@ -187,11 +179,7 @@ class LinkDevice(wiring.Component):
             waits.eq((tokens_wanted & ~self.tokens.ready) | (last & self.booting & runs)),
             done.eq(Mux(sends, self.tx.ready & ~escapes, ~waits)),
         ]
-        with m.If(
-            (act & ~(receive | data | (header & ~last)))
-            | (ended & complete)
-            | (ask & data & over)
-        ):
+        with m.If((act & ~(receive | data | (header & ~last))) | (ended & complete) | (ask & data & over)):
             m.d.sync += steps.eq(steps.rotate_left(1))
         with m.If(
             Mux(
@@ -219,11 +207,11 @@ class LinkDevice(wiring.Component):
         with m.If(loads):
             m.d.sync += command.eq(address)
         with m.If(loads | (act & data & word_end)):
-            m.d.sync += address.eq(_loaded(header, Cat(address[8:], count), address))
+            m.d.sync += address.eq(loaded(header, Cat(address[8:], count), address))
         with m.If(loads | (act & data & (index.all() | ~checks))):
-            m.d.sync += count.eq(_loaded(header, byte, count, up=False))
+            m.d.sync += count.eq(Mux(data, (count + data.replicate(8))[:8], byte))
         with m.If(received | (act & (header | data | (produced & ~writes)))):
-            m.d.sync += index.eq(_loaded(produced, Cat(C(0, 1), address[:7]), index))
+            m.d.sync += index.eq(loaded(produced, Cat(C(0, 1), address[:7]), index))
         with m.If(ended | closes):
             m.d.sync += index.eq(_FIRST)
 
@@ -289,7 +277,14 @@ class LinkDevice(wiring.Component):
             ring.taken.eq(address),
             ring.ready.eq(put),
         ]
-        self._counter(m, counter := Signal(8 * COUNTER_BYTES), settings.cause, act & data & (space[:3] == 0))
+        m.d.comb += [
+            counter.idle.eq(self.idle),
+            counter.cause.eq(self.cause),
+            counter.watched.eq(settings.cause),
+            # Settings are as many bytes as turn it to where it was.
+            counter.rotate.eq(act & data & (space[:3] == 0)),
+            counter.clear.eq(self.reset),
+        ]
 
         # The buffer ---------------------------------------------------------------------------------------
         reads = data & ~writes
@@ -317,7 +312,7 @@ class LinkDevice(wiring.Component):
             (stores, ring.byte),
             (status, Cat(self.idle, text, failed, C(0, 3), refused, opened)),
             (produced, ring.position[1:]),
-            (memories & (space[:2] == 0), counter[:8]),
+            (memories & (space[:2] == 0), counter.byte),
             (memories & (space[:2] == 1), self.weights.word_select(index[0], 8)),
             (memories & space[1], self.state.word_select(index[0], 8)),
             (check_high | check_low, crc.high),
@@ -328,26 +323,3 @@ class LinkDevice(wiring.Component):
             with m.If(begin | end):
                 m.d.sync += byte.eq(FLAG)
         return m
-
-    def _counter(self, m: Module, counter: Signal, cause: Value, rotate: Value) -> None:
-        """Count a cause's cycles; while idle, rotate to the next byte."""
-        middle = 12
-        low, high = counter[:middle], counter[middle:]
-        rotated = counter.rotate_right(8)
-        # Settled before it is used; the upper half counts a cycle later, for the sake of short paths.
-        idle, late = Signal(), Signal()
-        counts, carries = Signal(), Signal()
-        total = Signal(middle + 1)
-        m.d.comb += total.eq(low + idle.replicate(middle) + 1)
-        m.d.sync += [
-            idle.eq(self.idle),
-            late.eq(idle),
-            counts.eq(~self.idle & (cause[-1] | (self.cause == cause[:-1]))),
-            carries.eq(counts & total[-1]),
-        ]
-        with m.If(rotate | counts):
-            m.d.sync += low.eq(Mux(idle, rotated[:middle], total[:middle]))
-        with m.If(rotate | carries):
-            m.d.sync += high.eq(_loaded(late, rotated[middle:], high))
-        with m.If(self.reset):
-            m.d.sync += counter.eq(0)

@@ -14,7 +14,7 @@ _COMMAND_BYTES = 4
 
 
 class Serial(wiring.Component):
-    """Sends and receives 8N1, but not at once: what comes while a byte leaves, or while nobody is ready, is lost.
+    """Sends and receives 8N1, but not at once: what comes while a byte leaves, or nobody is ready, is lost.
 
     While `booting`, bytes are read from flash instead, one after another as they are wanted, bit by bit in
     the order in which a UART receives them. Latency: 10 bits' time a byte sent, 9 received, 8 read; 4 bytes'

@@ -24,4 +24,4 @@ SETTINGS = StructLayout(
         "cause": unsigned(CAUSE_BITS + 1),
     }
 )
-"""As `settings_layout`, for one stream; and the cause whose cycles are counted, in `CAUSES`, or EVERY_CAUSE."""
+"""As `settings_layout`, for one stream; then whose cycles are counted: a cause, or EVERY_CAUSE."""
