@@ -181,6 +181,21 @@ def test_when_nobody_reads_the_accelerator_waits_and_no_token_is_lost(
     assert [word & 0x7FFF for word in found] == wanted
 
 
+def test_a_host_that_never_stops_asking_delays_no_result_for_ever(
+    device: Device, golden: GoldenEngine
+) -> None:
+    golden.reset()
+    wanted = list(golden.generate(PROMPT, 3))
+    device.begin()
+    device.prompt(PROMPT, 3)
+    found: list[int] = []
+    for _ in range(3000):
+        answer = device.ask(READ | RING, len(found), count=2)
+        if answer.produced > len(found):
+            found.append(int.from_bytes(answer.data, "little") & 0x7FFF)
+    assert found == wanted
+
+
 def test_raw_logits_and_their_scales_are_the_golden_model_s(device: Device, golden: GoldenEngine) -> None:
     golden.reset()
     sums, scales = golden.logits(PROMPT)

@@ -194,10 +194,12 @@ class LinkDevice(wiring.Component):
         ):
             m.d.sync += phase.eq(phase.rotate_left(1))
         with m.If(ask):
+            # By turns, so that neither the host nor a result waits for ever.
+            turn = self.rx.valid & ~(listens & has_result)
             m.d.sync += [
-                listens.eq(receive & self.rx.valid),
-                speaks.eq(receive & ~self.rx.valid & text),
-                stores.eq(receive & ~self.rx.valid & ~text),
+                listens.eq(receive & turn),
+                speaks.eq(receive & ~turn & text),
+                stores.eq(receive & ~turn & ~text),
             ]
         m.d.sync += over.eq((count == 0) | ~granted)
         m.d.comb += self.rx.ready.eq(take & listens)
