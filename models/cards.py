@@ -14,12 +14,13 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from .baselines import kneser_ney_bits, xz_bits
 from .config import read_json
 from .corpus import END, END_TOKEN, REPLACEMENTS, Corpus, split, words
+from .files import replacing
 from .loading import load
 from .torch_model import TorchModel, ternary
 from .training import Trainer, encode, sample, score, training_parts, value_ranges
@@ -59,10 +60,8 @@ def publish(trainer: Trainer, corpus: Corpus, directory: Path, *, name: str, com
     config = trainer.model.config
     weights = {name: halved(name, weight.detach()).cpu() for name, weight in trainer.model.weights.items()}
     file = directory / "model.safetensors"
-    temporary = file.with_name(file.name + ".partial")
-    save_file(weights, temporary, {"format": "pt"})
-    temporary.chmod(0o644)
-    temporary.replace(file)
+    with replacing(file) as stream:
+        stream.write(save(weights, {"format": "pt"}))
     end = config.eos_token_id
     _write_json(directory / "config.json", {**config.to_dict(), "torch_dtype": "float16"})
     _write_json(
@@ -369,11 +368,9 @@ def _plot_losses(trainer: Trainer, path: Path) -> None:
         ylabel="training loss, bits a character",
         ylim=(None, smooth[0] if len(smooth) < 8 else smooth[4]),
     )
-    temporary = path.with_name(path.name + ".partial")
-    figure.savefig(
-        temporary, format="png", dpi=100, metadata={"Software": f"matplotlib {matplotlib.__version__}"}
-    )
-    temporary.replace(path)
+    software = {"Software": f"matplotlib {matplotlib.__version__}"}
+    with replacing(path) as stream:
+        figure.savefig(stream, format="png", dpi=100, metadata=software)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
@@ -381,6 +378,5 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    with replacing(path) as stream:
+        stream.write(text.encode())

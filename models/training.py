@@ -25,6 +25,7 @@ from torch.nn import functional
 from .config import ModelConfig
 from .corpus import END, Corpus, split, symbols_of
 from .errors import TritforgeError
+from .files import replacing
 from .loading import Model, load
 from .torch_model import TorchModel
 
@@ -240,21 +241,18 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write all that the next step depends on."""
-        temporary = path.with_name(path.name + ".partial")
-        torch.save(
-            {
-                "config": asdict(self.config),
-                "symbols": self.symbols,
-                "text": self._digest,
-                "weights": {name: weight.detach() for name, weight in self.model.weights.items()},
-                "optimiser": self.optimiser.state_dict(),
-                "state": self.state,
-                "losses": torch.tensor(self.losses, dtype=torch.float64),
-                "seconds": self.seconds,
-            },
-            temporary,
-        )
-        temporary.replace(path)
+        kept = {
+            "config": asdict(self.config),
+            "symbols": self.symbols,
+            "text": self._digest,
+            "weights": {name: weight.detach() for name, weight in self.model.weights.items()},
+            "optimiser": self.optimiser.state_dict(),
+            "state": self.state,
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "seconds": self.seconds,
+        }
+        with replacing(path) as stream:
+            torch.save(kept, stream)
 
     def restore(self, path: Path) -> None:
         """Go on from a file that :meth:`save` wrote.

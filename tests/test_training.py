@@ -296,7 +296,7 @@ def test_the_card_and_the_loss_curve_are_written(published: tuple[Path, dict[str
     assert json.loads((directory / "card.json").read_text()) == card
     assert (directory / "README.md").read_text() == cards.readme(card)
     assert (directory / "loss.png").read_bytes().startswith(b"\x89PNG")
-    assert not list(directory.glob("*.partial"))
+    assert not list(directory.glob(".*"))
 
 
 @pytest.mark.parametrize("name", zoo.names())
