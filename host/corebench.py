@@ -10,16 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from ..hdl.accelerator import Accelerator
-from ..hdl.boards.core import SpramCore
+from ..hdl.boards.up5k import BOARDS
 from ..hdl.config import AcceleratorConfig
 from ..models import zoo
 from ..models.errors import TritforgeError
 from ..models.loading import load
+from ..sim.boardbuild import board_design, implement
 from ..sim.engine import RtlEngine
-from ..sim.routing import route
 from ..sim.simspeed import simulation_speed
-from ..sim.units import OPTIONS, count_cells, unit_costs
-from ..sim.verilog import to_verilog
+from ..sim.units import count_cells, unit_costs
 from .benchmark import SHAPES, hardware, shape
 from .circumstances import circumstances
 from .console import note, progress
@@ -38,6 +37,12 @@ __all__ = [
 
 PRESET = "up5k"
 """The accelerator that is measured, but for models that it can't hold."""
+
+BOARD = "icebreaker"
+"""The board whose clock is measured."""
+
+SEEDS = (1, 2, 3, 4, 5)
+"""Of the placement."""
 
 STREAMS = (1, 2, 4)
 """Numbers of streams that are compared."""
@@ -91,16 +96,24 @@ def core_units() -> dict[str, Any]:
 
 
 def clock() -> dict[str, Any]:
-    """Clock of the core with its weight memory on a UP5K, placed and routed: minutes a seed."""
-    verilog = to_verilog(SpramCore(AcceleratorConfig.load(PRESET)))
+    """Clock of a board's whole design, with weight memory and link, placed and routed: minutes a seed."""
+    board = BOARDS[BOARD]
+    design = board_design(board, AcceleratorConfig.load(PRESET), board.clock_hz, board.baud)
     with progress("routing") as report:
-        routing = route(verilog, device=PRESET, options=OPTIONS[_FAMILY], progress=report)
+        built = implement(design, SEEDS, report)
+    (net,) = design.clocks
+    reached = {str(seed): built.fmax(seed)[net] for seed in SEEDS}
+    path = [
+        {"unit": each.unit, "logic_ns": each.logic, "routing_ns": each.routing}
+        for each in built.critical(net)
+    ]
     return {
-        "device": PRESET,
-        "fmax": {str(seed): reached for seed, reached in routing.fmax.items()},
-        "median": routing.median,
-        "used": dict(routing.used),
-        "available": dict(routing.available),
+        "board": BOARD,
+        "clock_hz": board.clock_hz,
+        "fmax_hz": reached,
+        "median_hz": built.median(net),
+        "cells": {kind: list(counts) for kind, counts in built.used.items()},
+        "path": path,
     }
 
 

@@ -91,15 +91,23 @@ def _run(results: Mapping[str, Measured]) -> Table:
 
 def _clock(part: Measured) -> Table:
     found = part["found"]
-    has, reached = found["available"], found["fmax"].values()
-    used = ", ".join(f"{number:,} of {has[kind]:,} {kind}" for kind, number in found["used"].items())
-    clocks = f"{found['median']:.1f}", f"{min(reached):.1f} to {max(reached):.1f}"
-    row = (found["device"].upper(), *clocks, used)
-    caption = (
-        f"Routed: by nextpnr, {len(reached)} seeds, with the weight memory; pins are placeholders. nextpnr"
-        " has no timing for DSPs and SPRAMs; what their data sheet allows caps the clock besides."
+    reached = [hz / 1e6 for hz in found["fmax_hz"].values()]
+    used = ", ".join(
+        f"{number:,} of {has:,} {kind.removeprefix('ICESTORM_')}"
+        for kind, (number, has) in found["cells"].items()
     )
-    return Table(caption, ("device", "MHz, median", "MHz, all seeds", "cells"), [row])
+    path = " → ".join(f"{each['unit']} {each['logic_ns'] + each['routing_ns']:.1f}" for each in found["path"])
+    row = (
+        f"`{found['board']}`", f"{found['median_hz'] / 1e6:.1f}", f"{min(reached):.1f} to {max(reached):.1f}",
+        f"{found['clock_hz'] / 1e6:g}", used, path,
+    )  # fmt: skip
+    caption = (
+        f"Routed: by nextpnr, {len(reached)} seeds; all of the board's design, with weight memory and link."
+        " The path is the longest one of the fastest seed, in ns by unit. nextpnr has no timing for DSPs and"
+        " SPRAMs; what their data sheet allows caps the clock besides."
+    )
+    head = ("board", "MHz, median", "MHz, all seeds", "clock used", "cells", "longest path")
+    return Table(caption, head, [row])
 
 
 def _speed(part: Measured) -> Table:
