@@ -6,9 +6,11 @@ from pathlib import Path
 import cocotb_tools.config
 import numpy as np
 import pytest
+from tritforge.hdl.config import AcceleratorConfig
 from tritforge.sim.bench import BENCHES, _without_spaces, bench_cases, missing_tools, run_bench
 from tritforge.sim.benches.driver import MismatchError, expect, simulate
 from tritforge.sim.benches.library import LIBRARY
+from tritforge.sim.units import parts
 
 Results = dict[str, dict[str, str | None]]
 
@@ -34,6 +36,11 @@ def test_bench(bench: str, case: str, results: Results) -> None:
     if bench not in results:
         results[bench] = run_bench(bench)
     assert results[bench][case] is None
+
+
+def test_every_unit_of_the_accelerator_has_a_bench() -> None:
+    units = {type(part.component) for part in parts(AcceleratorConfig.load("up5k")).values()}
+    assert units <= {bench.unit for bench in LIBRARY.values()}
 
 
 def test_every_case_of_every_unit_runs_on_verilog() -> None:
