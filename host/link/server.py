@@ -84,7 +84,9 @@ class Listener:
         try:
             self._listening = socket.create_server(("127.0.0.1", port))
         except OSError as error:
-            raise TritforgeError(f"port {port} cannot be listened on: {error.strerror}") from None
+            raise TritforgeError(
+                f"port {port} cannot be listened on: {os.strerror(error.errno or 0)}"
+            ) from None
         self._host: socket.socket | None = None
         self.url = f"socket://127.0.0.1:{self._listening.getsockname()[1]}"
 
