@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,13 +66,11 @@ class Target:
             config = AcceleratorConfig.from_dict(value("accelerator", dict))
         except (TritforgeError, KeyError, TypeError) as error:
             raise TritforgeError(f"{path} is no board's manifest: {error}") from None
-        return cls(
-            value("board", str),
-            config,
-            float(value("clock_hz", (int, float))),
-            value("baud", int),
-            value("build", str),
-        )
+        build = value("build", str)
+        if not re.fullmatch("[0-9a-f]{16}", build):
+            raise TritforgeError(f"{path} is no board's manifest: its build is {build!r}")
+        clock_hz = float(value("clock_hz", (int, float)))
+        return cls(value("board", str), config, clock_hz, value("baud", int), build)
 
     @classmethod
     def of_board(cls, name: str, accel: str) -> Self:
@@ -109,13 +108,13 @@ def simulated_device(engine: str, target: Target, flash: bytes = b"") -> Simulat
     TritforgeError
         If there is no C++ compiler, or no such board.
     """
+    board, build = _board(target.board), target.build or "0" * 16
     if engine == "golden":
-        return GoldenDevice(target.config, target.build or "0" * 16, flash)
+        return GoldenDevice(target.config, build, flash)
     # Simulation is imported where it is used: everything else runs without its tools.
     from ...sim.board import BoardSim
 
-    build = bytes.fromhex(target.build or "") or bytes(8)
-    return BoardSim(target.config, build, board=_board(target.board), flash=flash)
+    return BoardSim(target.config, bytes.fromhex(build), board=board, flash=flash)
 
 
 @contextmanager
