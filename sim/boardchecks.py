@@ -160,9 +160,10 @@ def _inverted(cells: Mapping[str, Any], users: _Users, bit: int) -> int:
     if len(users[bit]) == 1:
         name, port = users[bit][0]
         cell = cells[name]
-        others = (cell["connections"].get(each, [0])[0] for each in _LUT_INPUTS - {port})
-        if cell["type"] == "SB_LUT4" and not any(isinstance(other, int) for other in others):
-            return int(cell["connections"]["O"][0])
+        if cell["type"] == "SB_LUT4":
+            others = (cell["connections"][each][0] for each in _LUT_INPUTS - {port})
+            if not any(isinstance(other, int) for other in others):    # constants are texts
+                return int(cell["connections"]["O"][0])
     return bit
 
 
