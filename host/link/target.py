@@ -16,9 +16,12 @@ from ...models.config import read_json
 from ...models.errors import TritforgeError
 from .device import GoldenDevice
 from .driver import Board, Identity
-from .transport import InProcess, Port, SimulatedDevice, Transport
+from .transport import InProcess, Port, SimulatedDevice
 
 __all__ = ["Target", "opened_board", "simulated_device"]
+
+_SLOW = 20.0
+"""Seconds in which a simulated board answers on a busy computer."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,12 @@ def opened_board(target: Target, port: str | None, engine: str) -> Iterator[tupl
     TritforgeError
         If it does not answer, or is another one.
     """
-    transport: Transport = (
-        Port(port, target.baud)
-        if port is not None
-        else InProcess(simulated_device(engine, target), f"the simulated board ({engine})")
-    )
-    board = Board(transport)
+    if port is not None:
+        board = Board(Port(port, target.baud))
+    else:
+        device = simulated_device(engine, target)
+        # It loses nothing, but it is slow: to ask again would only be more work.
+        board = Board(InProcess(device, f"the simulated board ({engine})"), timeout=_SLOW)
     try:
         yield board, board.open(target.config, target.build)
     finally:

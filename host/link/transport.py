@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Protocol
 
-import serial
+import serial  # type: ignore[import-untyped]
 
 from ...models.errors import TritforgeError
 
