@@ -10,7 +10,7 @@ from pathlib import Path
 from .synthesis import synthesise
 from .tools import run_yosys, yosys_share
 
-__all__ = ["NO_COLLISIONS", "netlist_verilog"]
+__all__ = ["NO_COLLISIONS", "cell_models", "netlist_verilog"]
 
 NO_COLLISIONS = ("-no-rw-check",)
 """Options of the synthesis that boards are built with: see `verilog.with_collisions`."""
@@ -50,5 +50,9 @@ def netlist_verilog(verilog: str, top: str = "top", options: Sequence[str] = NO_
         folder = Path(temporary)
         shutil.copy(netlist, folder)
         run_yosys(_SCRIPT, folder)
-        cells = (yosys_share() / "ice40" / "cells_sim.v").read_text()
-        return f"{_HEAD}\n{(folder / 'netlist.v').read_text()}\n{cells}"
+        return (folder / "netlist.v").read_text() + cell_models()
+
+
+def cell_models() -> str:
+    """Verilog of iCE40's cells, as yosys ships it; all of a cell's inputs must be connected."""
+    return f"{_HEAD}\n{(yosys_share() / 'ice40' / 'cells_sim.v').read_text()}"
