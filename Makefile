@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test check-cost bench bench-core results lint types docs clean
+.PHONY: demo test check-cost bench bench-core icebreaker icebreaker-seeds results lint types docs clean
 
 demo: $(VENV)/base.stamp
 	$(BIN)/tritforge demo
@@ -27,6 +27,13 @@ bench-core: $(VENV)/test.stamp
 results: $(VENV)/base.stamp
 	$(BIN)/tritforge bench micro tiny bard tests/vectors/A $(if $(TINY),--corpus tiny=$(TINY)) --out docs/results.json
 	$(BIN)/python -P -m tritforge.host.documents docs/results.json README.md docs/*.md
+
+# One seed, the board's: minutes. icebreaker-seeds routes five: the clock is at most 90% of their median.
+icebreaker: $(VENV)/board.stamp
+	$(BIN)/tritforge build --board icebreaker
+
+icebreaker-seeds: $(VENV)/board.stamp
+	$(BIN)/tritforge build --board icebreaker --seeds 5
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ def build(
     """
     if board not in BOARDS:
         raise TritforgeError(f"there is no board {board}: name one of {', '.join(BOARDS)}")
+    if find_spec("amaranth_boards") is None:
+        raise TritforgeError("boards' pins come from amaranth-boards: pip install 'tritforge[board]'")
     about = BOARDS[board]
     config = AcceleratorConfig.load(accel)
     opened = load(model)

@@ -123,7 +123,8 @@ def _speed(found: Figures) -> Table:
     rows = [
         ("clock used", f"{found['clock_hz'] / _MHZ:g} MHz"),
         ("routed Fmax in MHz, by seed", seeds),
-        ("clock by the median of these", f"{share:.0%} (goal: at most {MARGIN:.0%})"),
+        ("their median", f"{found['median_fmax_hz'] / _MHZ:.2f} MHz"),
+        ("clock by that", f"{share:.0%} (goal: at most {MARGIN:.0%})"),
         ("seed of the bitstream", str(found["seed"])),
         ("cycles a token", f"{found['cycles_per_token']:,.0f}"),
         ("tokens/s", f"{found['tokens_per_second']:,.0f}"),

@@ -168,7 +168,8 @@ class Implementation:
                 )
                 raise TritforgeError(
                     f"the design misses its clock: {name} is to run at {wanted / _MHZ:g} MHz and reaches"
-                    f" {hz / _MHZ:.2f} MHz, {1e9 / hz - 1e9 / wanted:.2f} ns too slow, on the path {path}"
+                    f" {hz / _MHZ:.2f} MHz (seed {self.seed}; median {self.median(name) / _MHZ:.2f}),"
+                    f" {1e9 / hz - 1e9 / wanted:.2f} ns too slow, on the path {path}"
                 )
         for kind, limit in CLOCK_LIMITS.items():
             fastest = max(self.design.clocks[name] for name in self.fmax(self.seed))

@@ -146,7 +146,7 @@ BOARDS = {
         "a 3.3 V serial adapter: its TX to edge pin P0, its RX to P1; its USB is not used",
         uart=("47", "44"),
         flash_offset=0x60000,
-        programmer="dfu",
+        programmer="icebreaker-bitsy",
     ),
     "fomu_pvt": Board(
         "amaranth_boards.fomu_pvt:FomuPVTPlatform",
