@@ -59,12 +59,12 @@ class WeightBuffer(wiring.Component):
             Signal(self._bits + 1, name=name) for name in ("written", "reserved", "taken")
         )
         # Registers, since much is decided by them. What is written, and what is taken, they see a cycle late:
-        # so the last two places may stay empty, and a lone weight is not followed by another one at once.
+        # so the last two places are filled more slowly, and a lone weight is not followed by one at once.
         room, available = Signal(init=1), Signal()
         ahead, held = (written - reserved)[: self._bits + 1], (written - taken)[: self._bits + 1]
         m.d.sync += [
             available.eq((ahead > 1) | ((ahead == 1) & ~self.reserve)),
-            room.eq(held < depth - 2),
+            room.eq((held < depth - 2) | (~write.en & (held != depth))),
         ]
         m.d.comb += [self.weights.ready.eq(room), self.available.eq(available)]
         m.d.comb += [

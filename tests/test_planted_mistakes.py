@@ -209,8 +209,8 @@ MISTAKES = [
     Mistake(
         "a full weight buffer takes one more",
         "hdl.weights",
-        "room.eq(held < depth - 2)",
-        "room.eq(held < depth)",
+        "(held < depth - 2) | (~write.en & (held != depth))",
+        "held != depth",
         "weight_buffer",
         "a_full_buffer_waits",
     ),

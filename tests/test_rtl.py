@@ -32,6 +32,7 @@ ODD = {"hidden_size": 67, "intermediate_size": 101, "num_hidden_layers": 3, "voc
 ONE_LAYER = {"hidden_size": 41, "intermediate_size": 500, "num_hidden_layers": 1, "vocab_size": 300}
 LARGE_VOCABULARY = {"hidden_size": 5, "intermediate_size": 3, "num_hidden_layers": 4, "vocab_size": 1024}
 SMALLEST = {"hidden_size": 1, "intermediate_size": 1, "num_hidden_layers": 1, "vocab_size": 1}
+LARGEST = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 1, "vocab_size": 9}
 UNBOUNDED = {
     "hidden_size": 80,
     "intermediate_size": 80,
@@ -74,7 +75,7 @@ def test_a_zoo_model_is_equal_for_a_whole_text(name: str) -> None:
     assert found.tokens == 203
 
 
-@pytest.mark.parametrize("fields", [ODD, ONE_LAYER, LARGE_VOCABULARY, SMALLEST, UNBOUNDED])
+@pytest.mark.parametrize("fields", [ODD, ONE_LAYER, LARGE_VOCABULARY, LARGEST, SMALLEST, UNBOUNDED])
 @pytest.mark.parametrize("stall_rate", [0.0, 0.4])
 def test_a_model_of_odd_sizes_is_equal_even_if_the_memory_stalls(
     make_model: Callable[..., Path], fields: dict[str, Any], stall_rate: float
