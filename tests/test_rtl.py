@@ -32,7 +32,7 @@ ODD = {"hidden_size": 67, "intermediate_size": 101, "num_hidden_layers": 3, "voc
 ONE_LAYER = {"hidden_size": 41, "intermediate_size": 500, "num_hidden_layers": 1, "vocab_size": 300}
 LARGE_VOCABULARY = {"hidden_size": 5, "intermediate_size": 3, "num_hidden_layers": 4, "vocab_size": 1024}
 SMALLEST = {"hidden_size": 1, "intermediate_size": 1, "num_hidden_layers": 1, "vocab_size": 1}
-LARGEST = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 1, "vocab_size": 9}
+LARGEST = {"hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 1, "vocab_size": 9}
 UNBOUNDED = {
     "hidden_size": 80,
     "intermediate_size": 80,
