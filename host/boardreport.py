@@ -15,8 +15,8 @@ from .unitreport import KINDS
 
 __all__ = ["UNIT_DEPTH", "figures", "page", "plan", "tables"]
 
-UNIT_DEPTH = 3
-"""Levels of units that floor plan and table tell apart: the top's, the device's, the accelerator's."""
+UNIT_DEPTH = 4
+"""Levels of units that floor plan and table tell apart: e.g. device.accelerator.datapath0.measure."""
 
 _MHZ = 1e6
 # A figure's kind -> nextpnr's cell that holds it.

@@ -16,11 +16,11 @@ OTHERS = "others"
 _COLUMNS, _ROWS = 26, 32
 _TILE = 22
 _MARGIN = 12
-_LEGEND = 260
+_LEGEND = 330
 _LINE = 22
 _CELLS = 8
 # Kind of cell -> tiles that it is high, to be drawn as a block.
-_BLOCKS = {"ICESTORM_RAM": 2, "ICESTORM_DSP": 4, "ICESTORM_SPRAM": 2, "ICESTORM_PLL": 1, "ICESTORM_HFOSC": 1}
+_BLOCKS = {"ICESTORM_RAM": 2, "ICESTORM_DSP": 4, "ICESTORM_PLL": 1, "ICESTORM_HFOSC": 1}
 _PINS = {"SB_IO", "SB_GB"}
 # Tol's "muted" colours and three more: they can be told apart by colour-blind people, too.
 _COLOURS = (
@@ -79,6 +79,9 @@ def floor_plan(cells: Iterable[Cell], unit_of: Callable[[str], str], title: str)
 
 
 def _drawn(cell: Cell, colour: str, tip: str) -> str:
+    if cell.kind == "ICESTORM_SPRAM":    # two share a tile
+        second = int(cell.bel.removeprefix("spram_")) % 2
+        return _rectangle(cell.x, cell.y, 2.0 * (1 - second), 2, colour, "#000000", tip)
     if cell.kind in _BLOCKS:
         return _rectangle(cell.x, cell.y, 0, _BLOCKS[cell.kind], colour, "#000000", tip)
     if cell.kind == "ICESTORM_LC":

@@ -110,7 +110,9 @@ def critical_path(path: Sequence[Mapping[str, Any]], units: Callable[[str], str]
     """
     segments: list[Segment] = []
     for step in path:
-        unit = units(step["to"]["cell"])
+        cell = step["to"]["cell"]
+        # nextpnr's own cells, into and out of carry chains, go with what is before them.
+        unit = segments[-1].unit if segments and cell.startswith("$nextpnr") else units(cell)
         last = segments.pop() if segments and segments[-1].unit == unit else Segment(unit, 0.0, 0.0)
         routing = step["delay"] if step["type"] == "routing" else 0.0
         segments.append(Segment(unit, last.logic + step["delay"] - routing, last.routing + routing))
