@@ -306,13 +306,13 @@ def test_a_small_board_is_built_from_model_to_bitstream(
     toml.write_text(SMALL)
     model = make_model(hidden_size=24, num_hidden_layers=2, vocab_size=37, intermediate_size=40)
     folder = tmp_path / "board"
-    arguments = ["build", "--accel", str(toml), "--model", str(model), "-o", str(folder), "--clock", "16.5"]
+    arguments = ["build", "--accel", str(toml), "--model", str(model), "-o", str(folder), "--clock", "18"]
     result = CliRunner().invoke(cli, [*arguments, "--baud", "1000000", "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     report, manifest = (read_json(folder / name) for name in ("report.json", "manifest.json"))
     assert report == json.loads(result.stdout)
     assert report["spram"] == 4
-    assert report["tokens_per_second"] == pytest.approx(16.5e6 / report["cycles_per_token"])
+    assert report["tokens_per_second"] == pytest.approx(18e6 / report["cycles_per_token"])
     assert manifest["flash"] == [{"file": "bitstream.bin", "offset": 0}]
     assert (folder / "bitstream.bin").stat().st_size == 104_090
     commands = CliRunner().invoke(cli, ["flash", str(folder), "--dry-run"]).output.splitlines()
