@@ -21,7 +21,6 @@ _LINE = 22
 _CELLS = 8
 # Kind of cell -> tiles that it is high, to be drawn as a block.
 _BLOCKS = {"ICESTORM_RAM": 2, "ICESTORM_DSP": 4, "ICESTORM_PLL": 1, "ICESTORM_HFOSC": 1}
-_PINS = {"SB_IO", "SB_GB"}
 # Tol's "muted" colours and three more: they can be told apart by colour-blind people, too.
 _COLOURS = (
     "#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499",
@@ -65,7 +64,7 @@ def floor_plan(cells: Iterable[Cell], unit_of: Callable[[str], str], title: str)
         unit = unit_of(cell.name)
         unit = unit if unit in by_unit else OTHERS
         counts[unit] += 1
-        parts.append(_drawn(cell, by_unit[unit], f"{cell.name} ({cell.kind})"))
+        parts.append(_drawn(cell, by_unit[unit]))
     left = width + 2 * _MARGIN
     parts.append(f'<text x="{left}" y="{_MARGIN + 13}" font-weight="bold">{escape(title)}</text>')
     shown = [(unit, colour) for unit, colour in by_unit.items() if counts[unit]]
@@ -78,7 +77,8 @@ def floor_plan(cells: Iterable[Cell], unit_of: Callable[[str], str], title: str)
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _drawn(cell: Cell, colour: str, tip: str) -> str:
+def _drawn(cell: Cell, colour: str) -> str:
+    tip = cell.name
     if cell.kind == "ICESTORM_SPRAM":    # two share a tile
         second = int(cell.bel.removeprefix("spram_")) % 2
         return _rectangle(cell.x, cell.y, 2.0 * (1 - second), 2, colour, "#000000", tip)
@@ -86,15 +86,16 @@ def _drawn(cell: Cell, colour: str, tip: str) -> str:
         return _rectangle(cell.x, cell.y, 0, _BLOCKS[cell.kind], colour, "#000000", tip)
     if cell.kind == "ICESTORM_LC":
         number = int(cell.bel.removeprefix("lc"))
-        return _rectangle(cell.x, cell.y, number / _CELLS, 1 / _CELLS, colour, "none", tip)
-    return _rectangle(cell.x, cell.y, 0.25, 0.5, colour, "none", tip)
+        return _rectangle(cell.x, cell.y, number / _CELLS, 1 / _CELLS, colour, "", tip)
+    return _rectangle(cell.x, cell.y, 0.25, 0.5, colour, "", tip)
 
 
 def _rectangle(x: int, y: int, up: float, high: float, fill: str, stroke: str, tip: str = "") -> str:
     """A rectangle as wide as a tile, `up` tiles above its lower edge; row 0 is at the bottom."""
     top = _MARGIN + (_ROWS - y - up - high) * _TILE
+    line = f' stroke="{stroke}"' if stroke else ""
     shape = (
-        f'<rect x="{_MARGIN + x * _TILE + 1}" y="{top + 0.2:.2f}" width="{_TILE - 2}"'
-        f' height="{high * _TILE - 0.4:.2f}" fill="{fill}" stroke="{stroke}"'
+        f'<rect x="{_MARGIN + x * _TILE + 1}" y="{top + 0.2:.4g}" width="{_TILE - 2}"'
+        f' height="{high * _TILE - 0.4:.3g}" fill="{fill}"{line}'
     )
     return f"{shape}><title>{escape(tip)}</title></rect>" if tip else f"{shape}/>"
