@@ -44,7 +44,7 @@ _OPTIONS = {"ecp5": ("-nowidelut",), "gowin": ("-nowidelut",)}
 _ROUTED_LANES = 40
 """More lanes are not routed: one of about 1,000 takes nextpnr too long."""
 
-_LARGE = ("ecp5",)
+_LARGE = ("ecp5", "gowin", "xilinx")
 """Families for which designs of about 1,000 lanes are synthesised, which takes yosys minutes each."""
 
 
