@@ -1,5 +1,6 @@
 # Every target sets itself up: `make demo`, `make test`, `make bench`, `make lint`, `make types`, `make docs`;
-# `make check-cost` counts logic cells, `make results` measures the documents' figures and writes their tables.
+# `make check-cost` counts logic cells, `make check-board` builds a small board and simulates its netlist, `make results`
+# measures the documents' figures and writes their tables.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: demo test check-cost bench bench-core icebreaker icebreaker-seeds results lint types docs clean
+.PHONY: demo test check-cost check-board bench bench-core icebreaker icebreaker-seeds results lint types docs clean
 
 demo: $(VENV)/base.stamp
 	$(BIN)/tritforge demo
@@ -40,6 +41,9 @@ test: $(VENV)/test.stamp
 
 check-cost: $(VENV)/test.stamp
 	$(BIN)/python -P -m pytest -m slow
+
+check-board: $(VENV)/test.stamp
+	$(BIN)/python -P -m pytest -m board
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

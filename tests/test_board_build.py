@@ -297,7 +297,7 @@ def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.board
 @pytest.mark.usefixtures("needs_compiler")
 def test_a_small_board_is_built_from_model_to_bitstream(
     tmp_path: Path, make_model: Callable[..., Path]

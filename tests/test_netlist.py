@@ -90,7 +90,7 @@ def test_a_units_unpacked_bitstream_answers_as_the_unit(
     assert run(unpacked + cell_models(), "top", tmp_path) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.board
 def test_the_accelerators_netlist_generates_what_golden_does(
     make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
