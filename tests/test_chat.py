@@ -5,13 +5,13 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from command_line import COMMAND
 from tritforge.host.cli import cli
 from tritforge.models.loading import load
 from tritforge.models.software import GoldenEngine
@@ -91,7 +91,7 @@ class Terminal:
     def __init__(self, *arguments: str) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from tritforge.host.cli import main; main()", *SIM, *arguments],
+            [*COMMAND, *SIM, *arguments],
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         )  # fmt: skip
         os.close(theirs)

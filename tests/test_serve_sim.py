@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from command_line import COMMAND
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.host.cli import cli
 from tritforge.host.link.driver import Board
@@ -27,7 +27,7 @@ CONFIG = AcceleratorConfig.load("up5k")
 @contextmanager
 def served(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A simulated board, and where it listens; ended as by Ctrl-C."""
-    command = [sys.executable, "-c", "from tritforge.host.cli import main; main()", "serve-sim", *options]
+    command = [*COMMAND, "serve-sim", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -35,7 +35,11 @@ def served(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             yield line.rpartition(" ")[2].strip(), process
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(20)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
 
 @pytest.mark.parametrize("how", [[], ["--pty"], ["--listen", "tcp:0"]])
