@@ -132,6 +132,7 @@ def test_ctrl_c_stops_a_story_and_another_one_ends_the_chat(terminal: Terminal) 
     terminal.type("/counters\n")
     terminal.wait_for("damaged frames")
     terminal.wait_for("> ")
+    time.sleep(1)  # readline is deaf for a moment behind its prompt
     terminal.interrupt()
     assert terminal.process.wait(20) == 0
 
