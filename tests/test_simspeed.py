@@ -32,6 +32,7 @@ def test_the_model_fills_the_lanes_of_its_accelerator() -> None:
     assert model.hidden_size % lanes == model.intermediate_size % lanes == 0
 
 
+@pytest.mark.slow
 @needs_tools
 def test_driven_from_cocotb_the_accelerator_takes_the_same_cycles_to_the_same_token() -> None:
     found = simulation_speed("up5k")
