@@ -10,7 +10,8 @@ import numpy as np
 
 from ..hdl.boards.up5k import BOARDS, Board, Up5k
 from ..hdl.config import AcceleratorConfig
-from .build import build_model
+from ..hdl.link.protocol import REVERSED
+from .build import build_model, load_library
 from .verilog import to_verilog
 
 __all__ = ["BoardSim"]
@@ -29,9 +30,8 @@ def _verilog(config: AcceleratorConfig, build: bytes) -> str:
 
 @lru_cache(maxsize=4)
 def _library(config: AcceleratorConfig, build: bytes) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(build_model(_verilog(config, build), "board", _RUNNER)))
     pointer, u32, u64, data = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
-    for name, result, arguments in (
+    functions = (
         ("new", pointer, [ctypes.c_char_p, u64, u32]),
         ("free", None, [pointer]),
         ("send", None, [pointer, ctypes.c_char_p, u64]),
@@ -39,10 +39,8 @@ def _library(config: AcceleratorConfig, build: bytes) -> ctypes.CDLL:
         ("take", None, [pointer, data]),
         ("cycles", u64, [pointer]),
         ("busy", ctypes.c_int, [pointer]),
-    ):
-        function = getattr(library, f"board_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
+    )
+    return load_library(build_model(_verilog(config, build), "board", _RUNNER), "board", functions)
 
 
 class BoardSim:
@@ -86,7 +84,7 @@ class BoardSim:
         self.baud = board.baud
         self._library = _library(config, build)
         pace = _BITS * round(board.clock_hz / self.baud) if paced else 1
-        self._handle = self._library.board_new(flash.translate(_REVERSED), len(flash), pace)
+        self._handle = self._library.board_new(flash.translate(REVERSED), len(flash), pace)
 
     def __del__(self) -> None:
         handle, self._handle = self.__dict__.get("_handle"), None
@@ -113,6 +111,3 @@ class BoardSim:
     def busy(self) -> bool:
         """Whether there is something to do: bytes to receive, flash to read, a token to compute."""
         return bool(self._library.board_busy(self._handle))
-
-
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..hdl.boards.up5k import BOARDS, Board, Up5kTop
 from ..hdl.config import AcceleratorConfig
-from .build import build_model
+from .build import build_model, load_library
 from .verilog import to_verilog
 
 __all__ = ["PinSim"]
@@ -21,18 +21,15 @@ _RUNNER = Path(__file__).with_name("boardpins.cpp")
 @lru_cache(maxsize=2)
 def _library(config: AcceleratorConfig, board: Board, build: bytes) -> ctypes.CDLL:
     verilog = to_verilog(Up5kTop(config, board, build, simulated=True), "board")
-    library = ctypes.CDLL(str(build_model(verilog, "board", _RUNNER)))
     pointer, u64, data, real = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_double
-    for name, result, arguments in (
+    functions = (
         ("new", pointer, [ctypes.c_char_p, u64, u64, real]),
         ("free", None, [pointer]),
         ("send", None, [pointer, ctypes.c_char_p, u64]),
         ("run", u64, [pointer, u64]),
         ("take", None, [pointer, data]),
-    ):
-        function = getattr(library, f"pins_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
+    )
+    return load_library(build_model(verilog, "board", _RUNNER), "pins", functions)
 
 
 class PinSim:

@@ -5,14 +5,16 @@ called `python`, can't stand spaces in paths, and builds Verilator's run-time li
 Finished libraries lie in the cache (`sim/cache.py`), so a model is compiled once on a machine.
 """
 
+import ctypes
 import os
 import platform
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -20,7 +22,7 @@ from rich.progress import Progress
 from .cache import cached
 from .tools import compiler_version, run_compiler, run_verilator, verilator_root, verilator_version
 
-__all__ = ["PREFIX", "build_model"]
+__all__ = ["PREFIX", "build_model", "load_library"]
 
 PREFIX = "Vmodel"
 """Name of the model's class; its header is ``Vmodel.h``."""
@@ -170,3 +172,22 @@ def _read_makefile(text: str) -> dict[str, list[str]]:
     for name, words in re.findall(r"^(VM_\w+) \+?= *(.*)$", text.replace("\\\n", " "), re.MULTILINE):
         variables[name] += words.split()
     return variables
+
+
+def load_library(path: Path, prefix: str, functions: Iterable[tuple[str, Any, Sequence[Any]]]) -> ctypes.CDLL:
+    """Load a library that `build_model` made.
+
+    Parameters
+    ----------
+    path
+        The library.
+    prefix
+        With what, and ``_``, the names of its functions begin.
+    functions
+        The rest of a function's name, its result's type, and its arguments' types, of `ctypes`.
+    """
+    library = ctypes.CDLL(str(path))
+    for name, result, arguments in functions:
+        function = getattr(library, f"{prefix}_{name}")
+        function.restype, function.argtypes = result, arguments
+    return library

@@ -25,7 +25,7 @@ from ..models.image import Image
 from ..models.loading import Model
 from ..models.numerics import to_scale
 from ..models.quantise import trit_count
-from .build import build_model
+from .build import build_model, load_library
 from .verilog import to_verilog
 
 __all__ = ["EVENT", "RtlEngine", "accelerator_verilog", "compiled_accelerator", "simulate"]
@@ -66,9 +66,8 @@ def compiled_accelerator(config: AcceleratorConfig, *, waveforms: bool = False) 
 
 
 def _library(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
     pointer, u32, u64, data = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
-    for name, result, arguments in (
+    functions = (
         ("new", pointer, [data, u64, u64]),
         ("free", None, [pointer]),
         ("reset", None, [pointer]),
@@ -91,9 +90,8 @@ def _library(path: Path) -> ctypes.CDLL:
         ("take_raw", None, [pointer, data]),
         ("event_count", u64, [pointer]),
         ("take_events", None, [pointer, data]),
-    ):
-        function = getattr(library, f"tritforge_{name}")
-        function.restype, function.argtypes = result, arguments
+    )
+    library = load_library(path, "tritforge", functions)
     if hasattr(library, "tritforge_waveform"):
         library.tritforge_waveform.restype = None
         library.tritforge_waveform.argtypes = [pointer, ctypes.c_char_p]

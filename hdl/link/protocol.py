@@ -26,6 +26,7 @@ __all__ = [
     "MOST_COUNT",
     "MOST_DATA",
     "PROTOCOL",
+    "REVERSED",
     "RING_WORDS",
     "SETTINGS_BYTES",
     "TABLE_ENTRIES",
@@ -41,6 +42,9 @@ PROTOCOL = 1
 
 FLAG, ESCAPE, ESCAPE_XOR = 0x7E, 0x7D, 0x20
 """Framing as in RFC 1662: a FLAG on both sides; inside, FLAG and ESCAPE become ESCAPE and the byte ^ 0x20."""
+
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Byte -> how it stands in flash: a UART's first bit is a byte's lowest, an SPI flash's the highest."""
 
 CRC_INIT = 0xFFFF
 CRC_BYTES = 2

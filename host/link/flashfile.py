@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...hdl.config import AcceleratorConfig
-from ...hdl.link.protocol import FLAG, MOST_DATA, Control, Space, Verb
+from ...hdl.link.protocol import FLAG, MOST_DATA, REVERSED, Control, Space, Verb
 from ...models.errors import TritforgeError
 from ...models.loading import Model
 from .frames import Decoder, Request, encode, intact
@@ -17,9 +17,6 @@ from .payloads import (
 )
 
 __all__ = ["read_frames", "story_frames"]
-
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-"""A UART's first bit is a byte's lowest, an SPI flash's the highest."""
 
 
 def story_frames(
@@ -79,7 +76,7 @@ def story_frames(
         for number, (space, address, data) in enumerate(writes, 1)
     ]
     requests.append(Request((len(requests) + 1) % 256, Verb.OPEN, Space.TABLE))
-    return b"".join(encode(request.to_bytes()) for request in requests).translate(_REVERSED)
+    return b"".join(encode(request.to_bytes()) for request in requests).translate(REVERSED)
 
 
 def read_frames(flash: bytes) -> list[Request]:
@@ -91,7 +88,7 @@ def read_frames(flash: bytes) -> list[Request]:
         If there is anything but requests that a flash may hold; says where.
     """
     requests: list[Request] = []
-    data = flash.translate(_REVERSED)
+    data = flash.translate(REVERSED)
     start = 0
     while not requests or requests[-1].verb != Verb.OPEN:
         end = data.find(bytes([FLAG]), start)
