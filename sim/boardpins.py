@@ -13,14 +13,30 @@ from ..hdl.config import AcceleratorConfig
 from .build import build_model, load_library
 from .verilog import to_verilog
 
-__all__ = ["PinSim"]
+__all__ = ["PinSim", "board_verilog"]
 
 _RUNNER = Path(__file__).with_name("boardpins.cpp")
 
 
+def board_verilog(
+    config: AcceleratorConfig, build: bytes = bytes(8), board: Board = BOARDS["icebreaker"]
+) -> str:
+    """Verilog of a board's top level for `PinSim`; its clock and its memories are the simulation's.
+
+    Parameters
+    ----------
+    config
+        The accelerator.
+    build
+        Which build it says it is, 8 bytes.
+    board
+        Gives clock, baud rate and where flash is read.
+    """
+    return to_verilog(Up5kTop(config, board, build, simulated=True), "board")
+
+
 @lru_cache(maxsize=2)
-def _library(config: AcceleratorConfig, board: Board, build: bytes) -> ctypes.CDLL:
-    verilog = to_verilog(Up5kTop(config, board, build, simulated=True), "board")
+def _library(verilog: str) -> ctypes.CDLL:
     pointer, u64, data, real = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_double
     functions = (
         ("new", pointer, [ctypes.c_char_p, u64, u64, real]),
@@ -33,14 +49,12 @@ def _library(config: AcceleratorConfig, board: Board, build: bytes) -> ctypes.CD
 
 
 class PinSim:
-    """A UP5K board by its UART's and its flash's pins; its clock alone is the simulation's.
+    """A UP5K board by its UART's and its flash's pins.
 
     Parameters
     ----------
-    config
-        The accelerator.
-    build
-        Which build it says it is, 8 bytes.
+    verilog
+        What `board_verilog` or `netlist.board_netlist` gives.
     board
         Gives clock, baud rate and where flash is read.
     flash
@@ -56,14 +70,13 @@ class PinSim:
 
     def __init__(
         self,
-        config: AcceleratorConfig,
-        build: bytes = bytes(8),
+        verilog: str,
         *,
         board: Board = BOARDS["icebreaker"],
         flash: bytes = b"",
         drift: float = 0.0,
     ) -> None:
-        self._library = _library(config, board, build)
+        self._library = _library(verilog)
         bit = board.clock_hz / board.baud * (1 + drift)
         self._handle = self._library.pins_new(flash, len(flash), board.flash_offset, bit)
 

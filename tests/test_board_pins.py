@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from link_host import (
     BOOT_FAILED,
@@ -18,7 +20,7 @@ from link_host import (
 )
 from tritforge.hdl.boards.up5k import BOARDS
 from tritforge.hdl.config import AcceleratorConfig
-from tritforge.sim.boardpins import PinSim
+from tritforge.sim.boardpins import PinSim, board_verilog
 
 CONFIG = AcceleratorConfig.load("up5k")
 BUILD = bytes.fromhex("0123456789abcdef")
@@ -35,8 +37,13 @@ def in_flash(*frames: bytes) -> bytes:
     return bytes(int(f"{byte:08b}"[::-1], 2) for byte in b"".join(frames))
 
 
+@cache
+def design() -> str:
+    return board_verilog(CONFIG, BUILD)
+
+
 def connect(flash: bytes = b"", drift: float = 0.0) -> Host:
-    pins = PinSim(CONFIG, BUILD, flash=flash, drift=drift)
+    pins = PinSim(design(), flash=flash, drift=drift)
     assert pins.exchange(b"", (len(flash) + 200) * BYTE) == b""
     return Host(lambda data: pins.exchange(data, (len(data) + 150) * BYTE))
 

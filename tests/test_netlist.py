@@ -4,22 +4,24 @@ import ctypes
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tritforge.hdl.boards.up5k import BOARDS
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.dot import LookupDot
-from tritforge.models.checkpoint import Checkpoint
-from tritforge.models.image import Layout, in_memory_image
-from tritforge.models.quantise import quantise
+from tritforge.host.link.driver import Board
+from tritforge.host.link.engine import BoardEngine
+from tritforge.host.link.flashfile import story_frames
+from tritforge.host.link.transport import InProcess
+from tritforge.models.loading import load
 from tritforge.models.software import GoldenEngine
-from tritforge.sim import engine
-from tritforge.sim.boardbuild import Design, implement
+from tritforge.sim.boardbuild import Design, board_design, implement
+from tritforge.sim.boardpins import PinSim
 from tritforge.sim.build import build_model
 from tritforge.sim.harness import Harness
-from tritforge.sim.netlist import cell_models, netlist_verilog
+from tritforge.sim.netlist import board_netlist, cell_models, netlist_verilog
 from tritforge.sim.tools import run_iceunpack
 from tritforge.sim.verilog import to_verilog
 
@@ -91,24 +93,48 @@ def test_a_units_unpacked_bitstream_answers_as_the_unit(
 
 
 @pytest.mark.board
-def test_the_accelerators_netlist_generates_what_golden_does(
-    make_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = AcceleratorConfig(
-        "small", Layout(8, 128), hidden=32, intermediate=64, states=64, program_words=256, vocabulary=64
-    )
-    library = build_model(
-        netlist_verilog(engine.accelerator_verilog(config), "accelerator"), "accelerator", engine._RUNNER
-    )
-    monkeypatch.setattr(engine, "compiled_accelerator", lambda config, waveforms: library)
-    model = make_model(hidden_size=24, num_hidden_layers=2, vocab_size=37, intermediate_size=40)
-    image = in_memory_image(quantise(Checkpoint(model)), config.layout)
-    tokens = np.random.default_rng(0).integers(0, 37, 20)
-    for stall_rate in (0.0, 0.3):
-        netlist = engine.RtlEngine(image, config, stall_rate=stall_rate)
-        golden = GoldenEngine(image)
-        for ours, theirs in zip(netlist.logits(tokens), golden.logits(tokens), strict=True):
-            assert np.array_equal(ours, theirs)
-        written = [list(each.generate([3], 40, temperature=0.9, seed=1)) for each in (netlist, golden)]
-        assert written[0] == written[1]
-        assert np.array_equal(netlist.state().h, golden.state().h)
+def test_the_netlist_of_a_board_tells_a_story_and_generates_what_golden_does() -> None:
+    """By its pins: `micro` is read from flash, told as text, then asked for over the UART."""
+    about = BOARDS["icebreaker"]
+    config = AcceleratorConfig.load("up5k")
+    design = board_design(about, config, about.clock_hz, about.baud)
+    model, length = load("micro"), 10
+    story = story_frames(model, config, "Romeo", temperature=0.6, seed=2, new_tokens=length)
+    pins = Pins(PinSim(board_netlist(design.verilog), flash=story))
+    golden = GoldenEngine(model.integers)
+    assert model.symbols is not None
+    wanted = [*golden.generate(model.encode("Romeo"), length, temperature=0.6, seed=2)]
+    told = b""
+    for _ in range(100):
+        if len(told) < length:
+            told += pins.exchange(b"", READING)
+    assert told.decode() == "".join(model.symbols[token] for token in wanted)
+
+    board = Board(InProcess(pins, "the netlist"), timeout=100)
+    board.open(config, design.build.hex())
+    netlist = BoardEngine(board, model.image(config.layout), config)
+    assert netlist.loaded.written == 0
+    golden.reset()
+    written = [[*each.generate([3, 1, 4], 20, temperature=0.9, seed=1)] for each in (netlist, golden)]
+    assert written[0] == written[1]
+    for ours, theirs in zip(netlist.logits([7, 8]), golden.logits([7, 8]), strict=True):
+        assert np.array_equal(ours, theirs)
+    assert np.array_equal(netlist.state().h, golden.state().h)
+
+
+READING = 20_000
+"""Cycles of a look at what a board says by itself."""
+
+
+class Pins:
+    """A board's pins as a device: bytes take their time, and their answer a little more."""
+
+    clock_hz = None
+    busy = True
+
+    def __init__(self, pins: PinSim) -> None:
+        self.pins = pins
+
+    def exchange(self, data: bytes, cycles: int = 1000) -> bytes:
+        about = BOARDS["icebreaker"]
+        return self.pins.exchange(data, cycles + len(data) * 10 * round(about.clock_hz / about.baud))
