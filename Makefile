@@ -29,12 +29,14 @@ results: $(VENV)/base.stamp
 	$(BIN)/tritforge bench micro tiny bard tests/vectors/A $(if $(TINY),--corpus tiny=$(TINY)) --out docs/results.json
 	$(BIN)/python -P -m tritforge.host.documents docs/results.json README.md docs/*.md
 
-# One seed, the board's: minutes. icebreaker-seeds routes five: the clock is at most 90% of their median.
+# One seed, the board's: minutes. icebreaker-seeds routes five, of whose median the clock is at most 90%, and writes
+# figures, tables and floor plan of docs/boards.
 icebreaker: $(VENV)/board.stamp
 	$(BIN)/tritforge build --board icebreaker
 
 icebreaker-seeds: $(VENV)/board.stamp
 	$(BIN)/tritforge build --board icebreaker --seeds 5
+	$(BIN)/python -P -m tritforge.host.boardtables docs/boards/icebreaker.json docs/boards/ice40.md build/icebreaker
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)

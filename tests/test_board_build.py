@@ -1,6 +1,7 @@
 """A board's design is refused for what no bitstream may have, and its report says what nextpnr said."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from tritforge.hdl.boards.up5k import BOARDS
 from tritforge.hdl.config import AcceleratorConfig
-from tritforge.host.boardreport import figures, page, plan, tables
+from tritforge.host.boardreport import figures, page, picture, plan, tables
+from tritforge.host.boardspeed import Speed
 from tritforge.host.cli import cli
 from tritforge.models.config import read_json
 from tritforge.models.errors import TritforgeError
@@ -221,14 +223,19 @@ def test_a_cell_belongs_to_the_innermost_unit_that_its_name_begins_with() -> Non
 
 
 def test_the_report_has_the_keys_that_programs_read(built: Implementation) -> None:
-    found = figures(built, "icebreaker", "tiny", 1000.0)
+    found = figures(built, "icebreaker", "tiny", 500_000, 1_000_000, Speed(device=1000.0, host=1600.0))
     assert {
         *("board", "model", "clock_hz", "fmax_hz", "cycles_per_token", "tokens_per_second"),
+        *("weights", "baud", "host_tokens_per_second"),
         *("lut4", "carry", "ff", "bram", "spram", "dsp"),
     } <= set(found)
     assert found["fmax_hz"] == [built.fmax(seed)["clk"] for seed in (1, 2, 3)]
     assert found["clock_hz"] == 10_000_000
     assert found["tokens_per_second"] == 10_000
+    assert found["host_tokens_per_second"] == 6_250
+    speeds = dict(tables(found)[0].rows)
+    assert (speeds["cycles a token"], speeds["device: tokens/s"]) == ("1,000", "10,000")
+    assert speeds["host, over a line of 1,000,000 baud: tokens/s"] == "6,250"
     assert found["ff"] == 64 + 64 + 2
     placed = sum(cell.kind == "ICESTORM_LC" for cell in built.cells)
     assert found["placed"]["ICESTORM_LC"] == {"used": placed, "available": 5280}
@@ -251,6 +258,18 @@ def test_the_floor_plan_shows_every_cell_in_its_tile(built: Implementation) -> N
         right, up = shown[two.name][0] - shown[one.name][0], shown[one.name][1] - shown[two.name][1]
         assert right == 22 * (two.x - one.x)
         assert abs(up - 22 * (two.y - one.y)) < 22    # a tile's cells are drawn inside it
+
+
+def test_the_small_picture_covers_as_much_as_the_cells_do(built: Implementation) -> None:
+    def logic(outlines: str) -> float:
+        return sum(float(height) + 0.4 for height in re.findall(r"v([\d.]+)", outlines))
+
+    root = ElementTree.fromstring(picture(built))
+    paths = list(root.iter("{http://www.w3.org/2000/svg}path"))
+    covered = sum(logic(path.attrib["d"]) for path in paths if "stroke" not in path.attrib)
+    cells = [cell for cell in built.cells if cell.kind == "ICESTORM_LC"]
+    assert covered == pytest.approx(len(cells) * 22 / 8, rel=0.01)
+    assert len(picture(built)) < len(plan(built, "")) / 2
 
 
 def test_a_design_tells_its_build_which_changes_with_the_board(tmp_path: Path) -> None:
@@ -313,6 +332,8 @@ def test_a_small_board_is_built_from_model_to_bitstream(
     assert report == json.loads(result.stdout)
     assert report["spram"] == 4
     assert report["tokens_per_second"] == pytest.approx(18e6 / report["cycles_per_token"])
+    assert 0 < report["host_tokens_per_second"] <= report["tokens_per_second"]
+    assert report["baud"] == 1_000_000
     assert manifest["flash"] == [{"file": "bitstream.bin", "offset": 0}]
     assert (folder / "bitstream.bin").stat().st_size == 104_090
     commands = CliRunner().invoke(cli, ["flash", str(folder), "--dry-run"]).output.splitlines()

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from .. import options
-from ..console import note, print_json, progress
+from ..console import note, print_json
 
 __all__ = ["command"]
 
@@ -69,17 +69,15 @@ def command(
 
     folder = Path("build") / board if out is None else out
     chosen = () if seed is seeds is None else (seed,) if seed is not None else range(1, (seeds or 0) + 1)
-    with progress(f"building for {board}") as report:
-        found = build(
-            board,
-            folder,
-            model,
-            accel=accel,
-            clock_hz=None if clock is None else round(clock * _MEGA),
-            baud=baud,
-            seeds=chosen,
-            progress=report,
-        )
+    found = build(
+        board,
+        folder,
+        model,
+        accel=accel,
+        clock_hz=None if clock is None else round(clock * _MEGA),
+        baud=baud,
+        seeds=chosen,
+    )
     if as_json:
         print_json(found)
         return
