@@ -50,7 +50,7 @@ class Counter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        counter = Signal(8 * COUNTER_BYTES)
+        counter = Signal(8 * COUNTER_BYTES, reset_less=True)
         lower, upper = counter[:_LOWER_BITS], counter[_LOWER_BITS:]
         rotated = counter.rotate_right(8)
         idle, still_idle = Signal(), Signal()

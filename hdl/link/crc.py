@@ -34,7 +34,7 @@ class Crc(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        state = Signal(8 * CRC_BYTES, init=CRC_INIT)
+        state = Signal(8 * CRC_BYTES, init=CRC_INIT, reset_less=True)
         m.d.comb += self.high.eq(state[8:])
         m.d.sync += self.zero.eq(state == 0)
         # x^16 = x^12 + x^5 + 1, and the upper four of the eight bits that leave come in again at x^12.

@@ -1,5 +1,7 @@
 """The device's end of the link: frames in, frames out, and all that they ask for."""
 
+from collections.abc import Iterable
+
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -35,10 +37,11 @@ _SHARED = ("stops", "stops_enabled", "sample", "emit_raw", "temperature_mantissa
 class LinkDevice(wiring.Component):
     """Obeys and answers a host's requests, which docs/link.md describes.
 
-    Everything goes byte by byte through one register, in five cycles: the byte is asked for, taken, handed
-    on, counted, and a cycle more. What is done depends on the step: a request is received into the buffer;
-    then, in the same way, its header is read, it is obeyed and answered. Latency: 5 cycles a byte. Cost: a
-    block RAM of 512 bytes, the multiplexer of all that can be read, six counters; 96 flip-flops of settings.
+    Everything goes byte by byte through one register, in seven cycles: the byte is asked for, read, taken,
+    looked at, handed on, counted, and a cycle more. What is done depends on the step: a request is received
+    into the buffer; then, in the same way, its header is read, it is obeyed and answered. Whatever goes to
+    the accelerator or comes from it passes a register. Latency: 7 cycles a byte. Cost: a block RAM of 512
+    bytes, the multiplexer of all that can be read, six counters; 96 flip-flops of settings.
 
     Parameters
     ----------
@@ -111,45 +114,46 @@ class LinkDevice(wiring.Component):
         m.submodules.ring = ring = Ring()
         m.submodules.counter = counter = Counter()
 
-        # Where we are: a step, and in it asking for a byte, taking it, handing it on, acting upon that, and
-        # letting that settle. One flip-flop each.
+        # Where we are: a step, and in it asking for a byte, reading it, taking it, looking at it, handing it
+        # on, acting upon that, and letting that settle. One flip-flop each.
         steps = Signal(9, init=1)
         receive, begin, header, status, produced, data, check_high, check_low, end = steps
-        phase = Signal(5, init=1)
-        ask, take, hand, act, _ = phase
+        phase = Signal(7, init=1)
+        ask, _, take, look, hand, act, settle = phase
 
         # The request: header bytes move up as they come; address and count then count.
-        byte = Signal(8)
-        index = Signal(8, init=_FIRST)
-        command, count = Signal(7), Signal(8)
-        address = self.address
+        byte = Signal(8, reset_less=True)
+        index = Signal(8, init=_FIRST, reset_less=True)
+        command, count = Signal(7, reset_less=True), Signal(8, reset_less=True)
+        address = Signal(ADDRESS_BITS, reset_less=True)
+        m.d.comb += self.address.eq(address)
         space = command[:4]
         writes, checks, opens = command[4:]
         word_end = index[0]
 
         # What lasts.
-        number = Signal(8)
-        opened, granted, obey, refused = Signal(), Signal(), Signal(), Signal()
+        number = Signal(8, reset_less=True)
+        opened = Signal()
+        granted, obey, refused = (
+            Signal(name=name, reset_less=True) for name in ("granted", "obey", "refused")
+        )
         halt, text, failed = Signal(), Signal(), Signal()
-        escaped = Signal()
+        escaped = Signal(reset_less=True)
         # While we receive: a byte is in hand, or a result's that leaves as text, or goes into the ring.
-        listens, speaks, stores = Signal(), Signal(), Signal()
+        listens, speaks, stores = (
+            Signal(name=name, reset_less=True) for name in ("listens", "speaks", "stores")
+        )
 
         # Framing ------------------------------------------------------------------------------------------
         special, is_flag, is_escape, is_inside = Signal(), Signal(), Signal(), Signal()
         received, ended, complete = Signal(), Signal(), Signal()
         last = Signal()
         closes = act & end
-        covered, sends, escapes, done = Signal(), Signal(), Signal(), Signal()
+        covered, sends, escapes = Signal(), Signal(), Signal()
         m.d.comb += [
-            # As it came: a flag behind an escape is a flag.
-            special.eq((byte[2:] ^ Mux(escaped, ESCAPE_XOR >> 2, 0) == FLAG >> 2) & (byte[0] ^ byte[1])),
             ended.eq(act & is_flag),
             received.eq(act & is_inside),
-            complete.eq(crc.zero & ~index[-1]),
-            last.eq(header & index[:3].all()),
-            escapes.eq(special & covered),
-            self.tx.valid.eq(hand & sends),
+            escapes.eq(special & covered & ~escaped),
             # The escape and the flag differ in two bits.
             self.tx.payload.eq(
                 Cat(byte[0] | escapes, byte[1] & ~escapes, byte[2:5], byte[5] ^ escaped, byte[6:])
@@ -161,35 +165,33 @@ class LinkDevice(wiring.Component):
         # Registers: what they come from stands still when they are looked at, and paths stay short.
         answers = last | status | produced | check_high | check_low
         m.d.sync += [
+            last.eq(header & index[:3].all()),
+            complete.eq(crc.zero & ~index[-1]),
+            # As it came: a flag behind an escape is a flag.
+            special.eq((byte[2:] ^ Mux(escaped, ESCAPE_XOR >> 2, 0) == FLAG >> 2) & (byte[0] ^ byte[1])),
             is_flag.eq(listens & special & byte[1]),
-            is_escape.eq(listens & special & byte[0]),
+            is_escape.eq(special & byte[0]),
             is_inside.eq(listens & ~special),
             covered.eq(answers | (data & ~writes)),
-            sends.eq((~self.booting & (begin | end | answers | (data & ~writes & ~checks))) | speaks),
+            # As `hand`.
+            self.tx.valid.eq((look & sends) | (self.tx.valid & ~(self.tx.ready & ~escapes))),
         ]
-        with m.If(act | (hand & sends & self.tx.ready)):
-            m.d.sync += escaped.eq(Mux(hand, escapes, is_escape))
+        m.d.comb += sends.eq((~self.booting & (begin | end | (covered & ~(data & checks)))) | speaks)
+        # A result that goes into the ring may come between an escape and what it escapes.
+        with m.If((act & listens) | (self.tx.valid & self.tx.ready)):
+            m.d.sync += escaped.eq(Mux(act, is_escape, escapes))
 
         # Steps --------------------------------------------------------------------------------------------
         word, tokens_wanted, runs, waits, over = Signal(), Signal(), Signal(), Signal(), Signal()
-        has_result = Mux(text, self.results.valid & ~self.booting, ring.valid)
-        m.d.comb += [
-            word.eq(data & obey & word_end),
-            tokens_wanted.eq(word & space[2] & space[1] & ~space[0]),
-            waits.eq((tokens_wanted & ~self.tokens.ready) | (last & self.booting & runs)),
-            done.eq(Mux(sends, self.tx.ready & ~escapes, ~waits)),
-        ]
+        has_result, busy = Signal(), Signal()
+        m.d.comb += waits.eq(self.tx.valid | self.tokens.valid | (last & self.booting & runs))
         with m.If((act & ~(receive | data | (header & ~last))) | (ended & complete) | (ask & data & over)):
             m.d.sync += steps.eq(steps.rotate_left(1))
         with m.If(
             Mux(
                 ask,
-                Mux(
-                    receive,
-                    self.rx.valid | has_result,
-                    ~data | ~(over | (self.weights_busy & ~space[2])),
-                ),
-                ~hand | done,
+                Mux(receive, self.rx.valid | has_result, ~(data & (over | busy))),
+                ~(hand & waits),
             )
         ):
             m.d.sync += phase.eq(phase.rotate_left(1))
@@ -201,7 +203,13 @@ class LinkDevice(wiring.Component):
                 speaks.eq(receive & ~turn & text),
                 stores.eq(receive & ~turn & ~text),
             ]
-        m.d.sync += over.eq((count == 0) | ~granted)
+        m.d.sync += [
+            word.eq(data & obey & word_end),
+            tokens_wanted.eq(data & obey & word_end & space[2] & space[1] & ~space[0]),
+            over.eq((count == 0) | ~granted),
+            busy.eq(self.weights_busy & ~space[2]),
+            has_result.eq(Mux(text, self.results.valid & ~self.booting, ring.valid)),
+        ]
         m.d.comb += self.rx.ready.eq(take & listens)
 
         # Counters -----------------------------------------------------------------------------------------
@@ -238,7 +246,10 @@ class LinkDevice(wiring.Component):
             m.d.sync += self.booting.eq(0)
         if self._boots:
             # A whole frame that is wrong, one that never ends, or one that can't be obeyed.
-            wrong = (ended & ~complete & (~index[7] | index[2])) | (receive & index[7] & ~index[6])
+            wrong = Signal()
+            m.d.sync += wrong.eq(
+                (ended & ~complete & (~index[7] | index[2])) | (receive & index[7] & ~index[6])
+            )
             with m.If(self.booting & (wrong | (closes & refused))):
                 m.d.sync += [self.booting.eq(0), failed.eq(1)]
 
@@ -248,45 +259,51 @@ class LinkDevice(wiring.Component):
         m.d.sync += self.reset.eq(control & address[2])
         with m.If(control):
             m.d.sync += [halt.eq(address[0]), text.eq(address[1])]
-        settings = Signal(SETTINGS)
+        settings = Signal(SETTINGS, reset_less=True)
         m.d.comb += [
             self.data.eq(Cat(byte, fetch.data)),
             *(self.settings[name].eq(settings[name]) for name in _SHARED),
             self.settings.seeds[0].eq(settings.seed),
             self.settings.halt.eq(halt),
-            self.write_weights.eq(act & word & (space[:3] == 1)),
-            self.write_program.eq(act & word & (space[:3] == 2)),
-            self.write_state.eq(act & word & (space[:3] == 3)),
-            self.set_position.eq(act & word & (space[:3] == 7)),
             self.new_position.eq(Cat(self.data, address)),
-            self.tokens.valid.eq(hand & tokens_wanted),
             self.tokens.payload.token.eq(self.data),
             self.tokens.payload.logits.eq(space[3]),
             self.tokens.payload.new_tokens.eq(address),
         ]
-        with m.If(act & word & (space[:3] == 0)):
+        write_settings, given = Signal(), hand & word
+        m.d.sync += [
+            # As `act`.
+            write_settings.eq(given & (space[:3] == 0)),
+            self.write_weights.eq(given & (space[:3] == 1)),
+            self.write_program.eq(given & (space[:3] == 2)),
+            self.write_state.eq(given & (space[:3] == 3)),
+            self.set_position.eq(given & (space[:3] == 7)),
+            # As `hand`.
+            self.tokens.valid.eq((take & tokens_wanted) | (self.tokens.valid & ~self.tokens.ready)),
+        ]
+        with m.If(write_settings):
             m.d.sync += settings.eq(Cat(settings.as_value()[16:], self.data))
 
         # Results ------------------------------------------------------------------------------------------
         connect(m, flipped(self.raw), ring.raw)
         connect(m, flipped(self.results), ring.results)
-        put = act & stores
         m.d.comb += [
             ring.emit_raw.eq(settings.emit_raw),
-            ring.drop.eq(act & speaks),
+            ring.drop.eq(take & speaks),
             ring.clear.eq(self.reset),
             ring.take.eq(act & produced & granted & (space == 4)),
             ring.taken.eq(address),
-            ring.ready.eq(put),
+            ring.wanted.eq(stores),
+            ring.ready.eq(take & stores),
         ]
         m.d.comb += [
             counter.idle.eq(self.idle),
             counter.cause.eq(self.cause),
             counter.watched.eq(settings.cause),
-            # Settings are as many bytes as turn it to where it was.
-            counter.rotate.eq(act & data & (space[:3] == 0)),
             counter.clear.eq(self.reset),
         ]
+        # Settings are as many bytes as turn it to where it was.
+        m.d.sync += counter.rotate.eq(act & data & (space[:3] == 0))
 
         # The buffer ---------------------------------------------------------------------------------------
         reads = data & ~writes
@@ -298,30 +315,52 @@ class LinkDevice(wiring.Component):
                     Cat(index[:7], reads & (space[0] | index[7]), reads & ~space[0]),
                 )
             ),
-            store.en.eq(put | received | (act & data & obey & space[2] & ~space[1])),
-            store.addr.eq(Mux(put, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], data, C(0, 1)))),
+            store.en.eq(ring.write | received | (act & data & obey & space[2] & ~space[1])),
+            store.addr.eq(Mux(ring.write, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], data, C(0, 1)))),
             store.data.eq(byte),
         ]
 
         # The byte -----------------------------------------------------------------------------------------
         memories = reads & ~space[2]
-        m.d.comb += self.read_weights.eq(ask & reads & (space[:3] == 1))
-        # One of them alone.
-        found: Value = C(0, 8)
-        for chosen, value in (
-            (listens, self.rx.payload ^ Mux(escaped, ESCAPE_XOR, 0)),
-            (speaks | header | (data & (writes | space[2])), fetch.data),
-            (stores, ring.byte),
-            (status, Cat(self.idle, text, failed, C(0, 3), refused, opened)),
-            (produced, ring.position[1:]),
-            (memories & (space[:2] == 0), counter.byte),
-            (memories & (space[:2] == 1), self.weights.word_select(index[0], 8)),
-            (memories & space[1], self.state.word_select(index[0], 8)),
-            (check_high | check_low, crc.high),
-        ):
-            found = found | (value & chosen.replicate(8))
+        # High while a byte is asked for, so that its word is there a cycle later.
+        m.d.sync += self.read_weights.eq((ask | settle) & reads & (space[:3] == 1) & ~self.weights_busy)
+        # One of them alone. Registers: what is read waits there until it is taken, and so paths stay short.
+        sources = (
+            (
+                (listens, self.rx.payload ^ Mux(escaped, ESCAPE_XOR, 0)),
+                (speaks | header | (data & (writes | space[2])), fetch.data),
+            ),
+            (
+                (status, Cat(self.idle, text, failed, C(0, 3), refused, opened)),
+                (produced, ring.position[1:]),
+                (begin | end, C(FLAG, 8)),
+            ),
+            (
+                (memories & (space[:2] == 0), counter.byte),
+                (check_high | check_low, crc.high),
+            ),
+            (
+                (memories & (space[:2] == 1) & ~index[0], self.weights[:8]),
+                (memories & (space[:2] == 1) & index[0], self.weights[8:]),
+            ),
+            (
+                (memories & space[1] & ~index[0], self.state[:8]),
+                (memories & space[1] & index[0], self.state[8:]),
+            ),
+        )
+        found: Value = ring.byte
+        for k, pair in enumerate(sources):
+            source = Signal(8, name=f"source{k}", reset_less=True)
+            m.d.sync += source.eq(_chosen(pair))
+            found = found | source
         with m.If(take & ~(data & writes & word_end & ~(space[2] & ~space[1]))):
             m.d.sync += byte.eq(found)
-            with m.If(begin | end):
-                m.d.sync += byte.eq(FLAG)
         return m
+
+
+def _chosen(values: Iterable[tuple[Value, Value]]) -> Value:
+    """The one value whose condition is high, or 0."""
+    found: Value = C(0, 8)
+    for chosen, value in values:
+        found = found | (value & chosen.replicate(8))
+    return found
