@@ -174,16 +174,14 @@ class Accelerator(wiring.Component):
 
         quantising = ~Cat(datapath.complete for datapath in datapaths).all()
         opcode = sequencer.instruction.opcode
-        # A cycle late, which nobody can notice: the sequencer fetches for several before it asks again.
-        m.d.sync += [
-            # What a new pass would overwrite must have been used.
-            sequencer.vector_ready.eq(
-                vectors.idle
-                & ~((opcode == Opcode.PROJECT) & (quantising | (embedding & sequencer.instruction.embedded)))
-                & ((opcode == Opcode.BOUND) | ~busy)
-            ),
-            sequencer.drained.eq(vectors.idle & ~quantising & matmul.idle & ~busy),
-        ]
+        # What a new pass would overwrite must have been used.
+        m.d.comb += sequencer.vector_ready.eq(
+            vectors.idle
+            & ~((opcode == Opcode.PROJECT) & (quantising | (embedding & sequencer.instruction.embedded)))
+            & ((opcode == Opcode.BOUND) | ~busy)
+        )
+        # A cycle late, which nobody can notice: the sequencer has fetched for several.
+        m.d.sync += sequencer.drained.eq(vectors.idle & ~quantising & matmul.idle & ~busy)
         self._watch(m, conductor, sequencer, matmul, datapaths, embedding)
         return m
 
@@ -284,7 +282,7 @@ class Accelerator(wiring.Component):
         whose = Signal(range(config.streams))
         # One stream's elements are measured as they come, those of several when all have come.
         alone = config.streams == 1
-        m.d.sync += sequencer.embed_ready.eq(
+        m.d.comb += sequencer.embed_ready.eq(
             ~active & unpacker.idle & (vectors.running if alone else vectors.idle)
         )
         m.d.comb += [
@@ -418,6 +416,7 @@ class Accelerator(wiring.Component):
         void = Cat(datapath.void for datapath in datapaths).any()
         block_there = Cat(datapath.blocks > matmul.fill_block for datapath in datapaths).all()
         m.d.comb += [
+            sequencer.matrix_ready.eq(matmul.ready),
             matmul.start.eq(sequencer.matrix),
             matmul.rows.eq(instruction.count),
             matmul.blocks.eq(instruction.blocks),
@@ -444,7 +443,6 @@ class Accelerator(wiring.Component):
         head_start, passing = Signal(), Signal(Mode)
         m.d.sync += [
             passing.eq(Mux(embedding, Mode.EMBED, mode)),
-            sequencer.matrix_ready.eq(matmul.ready),
             head_start.eq(matmul.start & (instruction.epilogue == Mode.HEAD)),
         ]
         with m.If(matmul.leaves & feeds & ((mode != Mode.GLU) | matmul.odd)):

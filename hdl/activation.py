@@ -13,20 +13,23 @@ __all__ = ["Activation"]
 class Activation(wiring.Component):
     """`numerics.sigmoid` and `numerics.silu` of an ACT a cycle.
 
-    Latency: `latency` cycles for all outputs. Cost: a 16 x 16 bit multiplier, eight 10-bit adders, 256 x 25
-    bits of tables.
+    Latency: `latency` cycles to silu, `gate_latency` to the gate. Cost: a 16 x 16 bit multiplier, eight
+    10-bit adders, 256 x 25 bits of tables.
 
     Attributes
     ----------
     valid, x : In
         Argument.
-    early_valid : Out(1)
-        A result comes in the next cycle.
-    out_valid, gate, silu : Out
-        sigmoid(x) in GATE, silu(x) in ACT.
+    early_valid, gate_early : Out(1)
+        silu, or the gate, comes in the next cycle.
+    out_valid, silu : Out
+        silu(x) in ACT.
+    gate_valid, gate : Out
+        sigmoid(x) in GATE.
     """
 
     latency = 6
+    gate_latency = 4
 
     def __init__(self) -> None:
         super().__init__(
@@ -35,8 +38,10 @@ class Activation(wiring.Component):
                 "x": In(signed(ACT.bits)),
                 "early_valid": Out(1),
                 "out_valid": Out(1),
-                "gate": Out(GATE.bits),
                 "silu": Out(signed(ACT.bits)),
+                "gate_early": Out(1),
+                "gate_valid": Out(1),
+                "gate": Out(GATE.bits),
             }
         )
 
@@ -50,7 +55,12 @@ class Activation(wiring.Component):
         )
         rise_read, start_read = rise_rom.read_port(), start_rom.read_port()
         valid = delay(m, self.valid, self.latency, "valid")
-        m.d.comb += [self.early_valid.eq(valid[-2]), self.out_valid.eq(valid[-1])]
+        m.d.comb += [
+            self.early_valid.eq(valid[-2]),
+            self.out_valid.eq(valid[-1]),
+            self.gate_early.eq(valid[self.gate_latency - 1]),
+            self.gate_valid.eq(valid[self.gate_latency]),
+        ]
 
         sign = self.x[-1]
         sizes = delay(m, Cat(self.x[:-1] ^ sign.replicate(ACT.bits - 1), sign), 3, "size", data=True)
@@ -77,8 +87,7 @@ class Activation(wiring.Component):
             x.eq(sizes[3] ^ negative.replicate(ACT.bits - 1)),
         ]
         product = Signal(signed(ACT.bits + GATE.bits), reset_less=True)
-        gates = delay(m, gate, 2, "gate", data=True)
-        m.d.comb += self.gate.eq(gates[-1])
+        m.d.comb += self.gate.eq(gate)
         m.d.sync += [
             product.eq(x * Cat(gate, C(0, 1)).as_signed()),
             self.silu.eq((product + (1 << (GATE.fraction - 1))) >> GATE.fraction),

@@ -144,15 +144,14 @@ class Epilogue(wiring.Component):
         # g and up wait in a short memory for what comes out of the activation.
         m.submodules.late = late = memory.Memory(shape=signed(ACT.bits), depth=_LATE, init=[])
         late_read, late_write = late.read_port(), late.write_port()
-        activated, activated_next = (
-            count(activation.out_valid, "activated"),
-            count(activation.early_valid, "activated_next"),
-        )
+        gating = self.mode == Mode.GATE
+        activated = count(activation.out_valid, "activated")
+        comes = count(Mux(gating, activation.gate_early, activation.early_valid), "comes")
         m.d.comb += [
             late_write.addr.eq(self.row),
             late_write.data.eq(act),
             late_write.en.eq(self.valid),
-            late_read.addr.eq(activated_next),
+            late_read.addr.eq(comes),
         ]
 
         # g's path: the state first, then silu of it; everything else goes into the activation at once.
@@ -182,14 +181,13 @@ class Epilogue(wiring.Component):
         ]
 
         # i and f are buffered.
-        gate_valid = activation.out_valid & (self.mode == Mode.GATE)
-        f_done = delay(m, gate_valid, forget.latency, "f")[-1]
+        f_done = delay(m, activation.gate_valid & gating, forget.latency, "f")[-1]
         f_row = count(f_done, "f_counted")
         m.d.comb += [
             i_write.en.eq(activation.out_valid & (self.mode == Mode.SILU)),
             i_write.addr.eq(activated),
             i_write.data.eq(activation.silu),
-            f_read.addr.eq(Mux(in_gru, self.early_row, activated_next)),
+            f_read.addr.eq(Mux(in_gru, self.early_row, comes)),
             forget.bound.eq(f_read.data),
             forget.gate.eq(activation.gate),
             f_write.en.eq(self.bound_write | f_done),

@@ -118,6 +118,15 @@ class Sequencer(wiring.Component):
 
         is_matrix, is_embed = Signal(), Signal()
         m.d.sync += [is_matrix.eq(opcode == Opcode.MATMUL), is_embed.eq(opcode == Opcode.EMBED)]
+        # Known a cycle late: whoever has started is asked again some cycles later.
+        ready = Signal()
+        with m.Switch(opcode):
+            with m.Case(Opcode.MATMUL):
+                m.d.sync += ready.eq(self.matrix_ready)
+            with m.Case(Opcode.EMBED):
+                m.d.sync += ready.eq(self.embed_ready)
+            with m.Default():
+                m.d.sync += ready.eq(self.vector_ready)
         going = Signal()
         with m.If(self.start):
             m.d.sync += going.eq(1)
@@ -172,7 +181,6 @@ class Sequencer(wiring.Component):
                 with m.If(factor == 0):
                     m.next = "START"
             with m.State("START"):
-                ready = Mux(is_matrix, self.matrix_ready, Mux(is_embed, self.embed_ready, self.vector_ready))
                 m.d.comb += [
                     self.matrix_request.valid.eq(ready & is_matrix),
                     self.vector_request.valid.eq(ready & ~is_matrix),

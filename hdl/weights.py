@@ -63,8 +63,9 @@ class WeightBuffer(wiring.Component):
         room, available = Signal(init=1), Signal()
         ahead, held = (written - reserved)[: self._bits + 1], (written - taken)[: self._bits + 1]
         m.d.sync += [
-            available.eq((ahead > 1) | ((ahead == 1) & ~self.reserve)),
-            room.eq((held < depth - 2) | (~write.en & (held != depth))),
+            # More than one, or one that is not reserved; fewer than depth - 2, or than depth if none comes.
+            available.eq(ahead[1:].any() | (ahead[0] & ~self.reserve)),
+            room.eq(~held[-1] & ~(held[1:-1].all() & write.en)),
         ]
         m.d.comb += [self.weights.ready.eq(room), self.available.eq(available)]
         m.d.comb += [

@@ -248,7 +248,7 @@ async def pass_group(
 ) -> None:
     """Pass a group, without a bubble or with random ones, and compare every output in its cycle.
 
-    A port `valid` is high with elements alone; `out_valid` must follow it.
+    A port `valid` is high with elements alone; outputs named ``..._valid`` must follow it.
     """
     columns = {name: np.asarray(values, np.int64).tolist() for name, values in group.columns.items()}
     slots: list[int] = []
@@ -271,7 +271,7 @@ async def pass_group(
     expected = golden({name: np.asarray(values) for name, values in columns.items()}, group.held)
     places = np.flatnonzero(np.array(slots) >= 0)
     for name, latency in latencies.items():
-        if name == "out_valid":
+        if name.endswith("_valid"):
             expect(name, seen[name][latency:], [int(k >= 0) for k in slots[: len(slots) - latency]])
         else:
             expect(name, [seen[name][place + latency] for place in places], list(expected[name]))
