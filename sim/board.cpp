@@ -1,16 +1,12 @@
 // Drives a board's compiled top level from its link's bytes inward, without Python in the clock loop.
 
 #include <cstdint>
-#include <cstring>
-#include <deque>
 #include <vector>
 
-#include "Vmodel.h"
-#include "verilated.h"
+#include "boarddevice.h"
 
 // A stream's port, whose name Verilator spells with an escaped second underscore.
 #define PORT(stream, member) stream##___05F##member
-#define EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace {
 
@@ -19,24 +15,11 @@ constexpr uint8_t FLAG = 0x7e;
 // Cycles without a byte after which what was sent is taken to be complete, if it does not end with a flag.
 constexpr uint64_t QUIET = 1000;
 
-struct Board {
-    VerilatedContext context;
-    Vmodel top{&context};
+struct Board : Device {
     std::vector<uint8_t> flash;
     size_t flash_position = 0;
-    std::deque<uint8_t> in;
-    std::vector<uint8_t> out;
-    uint64_t cycle = 0;
     uint32_t pace = 1;                 // cycles that a byte takes, at least
     uint32_t rx_wait = 0, tx_wait = 0;  // cycles until the next one
-
-    void clock() {
-        top.clk = 0;
-        top.eval();
-        top.clk = 1;
-        top.eval();
-        cycle++;
-    }
 
     // Whether a byte came in or went out.
     bool step() {
@@ -47,14 +30,11 @@ struct Board {
             top.PORT(rx, payload) = flash_position < flash.size() ? flash[flash_position] : ERASED;
         else if (!in.empty())
             top.PORT(rx, payload) = in.front();
-        top.clk = 0;
-        top.eval();
+        fall();
         const bool taken = top.PORT(rx, valid) && top.PORT(rx, ready);
         const bool given = top.PORT(tx, valid) && top.PORT(tx, ready);
         if (given) out.push_back(top.PORT(tx, payload));
-        top.clk = 1;
-        top.eval();
-        cycle++;
+        rise();
         if (taken && reads) flash_position++;
         if (taken && !reads) in.pop_front();
         rx_wait = taken ? pace - 1 : rx_wait - (rx_wait != 0);
@@ -69,18 +49,14 @@ EXPORT void *board_new(const uint8_t *flash, uint64_t bytes, uint32_t pace) {
     auto *board = new Board;
     board->flash.assign(flash, flash + bytes);
     board->pace = pace;
-    board->top.rst = 1;
-    for (int k = 0; k < 4; k++) board->clock();
-    board->top.rst = 0;
-    board->cycle = 0;
+    board->reset();
     return board;
 }
 
 EXPORT void board_free(void *handle) { delete static_cast<Board *>(handle); }
 
 EXPORT void board_send(void *handle, const uint8_t *data, uint64_t bytes) {
-    auto &board = *static_cast<Board *>(handle);
-    board.in.insert(board.in.end(), data, data + bytes);
+    static_cast<Board *>(handle)->send(data, bytes);
 }
 
 // Runs for some cycles, or until something was sent and nothing is on its way; returns how many bytes were sent.
@@ -97,9 +73,7 @@ EXPORT uint64_t board_run(void *handle, uint64_t cycles) {
 }
 
 EXPORT void board_take(void *handle, uint8_t *out) {
-    auto &board = *static_cast<Board *>(handle);
-    std::memcpy(out, board.out.data(), board.out.size());
-    board.out.clear();
+    static_cast<Board *>(handle)->take(out);
 }
 
 EXPORT uint64_t board_cycles(void *handle) { return static_cast<Board *>(handle)->cycle; }

@@ -1,14 +1,9 @@
 // Drives a board's compiled top level by its pins: a UART with a clock of its own, and a model of SPI flash.
 
 #include <cstdint>
-#include <cstring>
-#include <deque>
 #include <vector>
 
-#include "Vmodel.h"
-#include "verilated.h"
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
+#include "boarddevice.h"
 
 namespace {
 
@@ -45,27 +40,14 @@ struct Flash {
     }
 };
 
-struct Pins {
-    VerilatedContext context;
-    Vmodel top{&context};
+struct Pins : Device {
     Flash flash;
-    std::deque<uint8_t> in;
-    std::vector<uint8_t> out;
     double bit = 1;         // cycles of the host's bit
     double tx_time = 0;     // of the byte being sent to the board, in cycles; -1 if none
     int tx_bits = -1;
     double rx_time = 0;
     int rx_bits = -1;
     uint8_t rx_byte = 0;
-    uint64_t cycle = 0;
-
-    void clock() {
-        top.clk = 0;
-        top.eval();
-        top.clk = 1;
-        top.eval();
-        cycle++;
-    }
 
     void step() {
         // To the board: start, eight bits, stop.
@@ -85,7 +67,8 @@ struct Pins {
             }
         }
         top.flash_cipo = flash.out;
-        clock();
+        fall();
+        rise();
         flash.step(!top.flash_cs_n, top.flash_clk, top.flash_copi);
         // From the board: each bit in its middle.
         if (rx_bits < 0) {
@@ -114,17 +97,14 @@ EXPORT void *pins_new(const uint8_t *flash, uint64_t bytes, uint64_t offset, dou
     pins->flash.offset = offset;
     pins->bit = bit;
     pins->top.rx = 1;
-    pins->top.rst = 1;
-    for (int k = 0; k < 4; k++) pins->clock();
-    pins->top.rst = 0;
+    pins->reset();
     return pins;
 }
 
 EXPORT void pins_free(void *handle) { delete static_cast<Pins *>(handle); }
 
 EXPORT void pins_send(void *handle, const uint8_t *data, uint64_t bytes) {
-    auto &pins = *static_cast<Pins *>(handle);
-    pins.in.insert(pins.in.end(), data, data + bytes);
+    static_cast<Pins *>(handle)->send(data, bytes);
 }
 
 // Runs for some cycles; returns how many bytes the board has sent that were not taken.
@@ -135,7 +115,5 @@ EXPORT uint64_t pins_run(void *handle, uint64_t cycles) {
 }
 
 EXPORT void pins_take(void *handle, uint8_t *out) {
-    auto &pins = *static_cast<Pins *>(handle);
-    std::memcpy(out, pins.out.data(), pins.out.size());
-    pins.out.clear();
+    static_cast<Pins *>(handle)->take(out);
 }

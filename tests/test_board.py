@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from board_setup import BUILD, CONFIG, IDENTITY
 from link_host import (
     AS_TEXT,
     BOOT_FAILED,
@@ -34,7 +35,6 @@ from link_host import (
 )
 from tritforge.hdl.accelerator import CAUSES
 from tritforge.hdl.compiler import compile_program
-from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.link.settings import SETTINGS as SETTINGS_LAYOUT
 from tritforge.models.checkpoint import Checkpoint
 from tritforge.models.config import ModelConfig
@@ -44,9 +44,6 @@ from tritforge.models.quantise import IntegerModel, quantise
 from tritforge.models.software import GoldenEngine
 from tritforge.models.synthesis import synthesise
 from tritforge.sim.board import BoardSim
-
-CONFIG = AcceleratorConfig.load("up5k")
-BUILD = bytes.fromhex("0123456789abcdef")
 
 pytestmark = pytest.mark.usefixtures("needs_compiler")
 
@@ -128,7 +125,7 @@ PROMPT = [7, 250, 3, 99, 128]
 
 
 def test_the_board_says_which_it_is(device: Device) -> None:
-    assert device.open() == bytes([1, 0]) + BUILD + bytes.fromhex(CONFIG.digest())[:8]
+    assert device.open() == IDENTITY
 
 
 def test_memory_holds_what_was_loaded(device: Device) -> None:
@@ -364,7 +361,7 @@ def test_opening_ends_a_story(small: IntegerModel) -> None:
     while len(text) < 5:
         text += device.exchange(b"")
     assert set(text) <= set(TABLE_OF_37)
-    assert device.open() == bytes([1, 0]) + BUILD + bytes.fromhex(CONFIG.digest())[:8]
+    assert device.open() == IDENTITY
     status = device.ask(READ | RING, count=0).status
     assert status == OPENED | IDLE
     assert device.exchange(b"") == b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
+from board_setup import BUILD, CONFIG, IDENTITY
 from link_host import (
     BOOT_FAILED,
     CONTROL,
@@ -19,12 +20,8 @@ from link_host import (
     request,
 )
 from tritforge.hdl.boards.up5k import BOARDS
-from tritforge.hdl.config import AcceleratorConfig
 from tritforge.sim.boardpins import PinSim, board_verilog
 
-CONFIG = AcceleratorConfig.load("up5k")
-BUILD = bytes.fromhex("0123456789abcdef")
-IDENTITY = bytes([1, 0]) + BUILD + bytes.fromhex(CONFIG.digest())[:8]
 BOARD = BOARDS["icebreaker"]
 BYTE = 10 * BOARD.clock_hz // BOARD.baud
 """Cycles of a byte on the line."""
