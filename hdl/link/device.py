@@ -133,12 +133,10 @@ class LinkDevice(wiring.Component):
 
         # What lasts.
         number = Signal(8, reset_less=True)
-        opened = Signal()
-        granted, obey, refused = (
-            Signal(name=name, reset_less=True) for name in ("granted", "obey", "refused")
+        opened, granted, obey, refused, halt, text, failed, escaped = (
+            Signal(name=name, reset_less=True)
+            for name in ("opened", "granted", "obey", "refused", "halt", "text", "failed", "escaped")
         )
-        halt, text, failed = Signal(), Signal(), Signal()
-        escaped = Signal(reset_less=True)
         # While we receive: a byte is in hand, or a result's that leaves as text, or goes into the ring.
         listens, speaks, stores = (
             Signal(name=name, reset_less=True) for name in ("listens", "speaks", "stores")
