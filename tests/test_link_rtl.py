@@ -9,6 +9,7 @@ from functools import cache
 from random import Random
 
 import pytest
+from board_setup import BUILD, CONFIG, IDENTITY
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from link_host import (
@@ -41,9 +42,6 @@ from tritforge.hdl.link.device import LinkDevice
 from tritforge.models.errors import TritforgeError
 from tritforge.sim.board import BoardSim
 
-CONFIG = AcceleratorConfig.load("up5k")
-BUILD = bytes.fromhex("0123456789abcdef")
-IDENTITY = bytes([1, 0]) + BUILD + bytes.fromhex(CONFIG.digest())[:8]
 SHORT = 3000
 """Cycles in which a short request is answered, if it is answered at all."""
 
