@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tritforge.hdl.boards.up5k import Board
+from tritforge.hdl.config import AcceleratorConfig
+from tritforge.host import boardtables
+from tritforge.host.boardspeed import Speed
 from tritforge.host.boardtables import MARK, PEERS, PLAN, TABLES
 from tritforge.host.documents import rewritten, table_names
 from tritforge.models import zoo
+from tritforge.models.loading import Model
 
 FOLDER = Path(__file__).parent.parent / "docs" / "boards"
 DOCUMENT = FOLDER / "ice40.md"
@@ -68,3 +73,30 @@ def test_the_command_writes_the_tables(tmp_path: Path) -> None:
     subprocess.run(command, check=True)
     run = TABLES["run"](RESULTS).markdown()
     assert document.read_text() == f"A\n<!-- board: run -->\n\n{run}\n\n<!-- end of board -->\nB\n"
+
+
+def test_a_build_gives_figures_picture_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = AcceleratorConfig.load("up5k")
+    asked = []
+
+    def speed(model: Model, accelerator: AcceleratorConfig, board: Board) -> Speed:
+        asked.append((accelerator, board.clock_hz, board.baud))
+        return Speed(device=1000.0, host=2000.0)
+
+    monkeypatch.setattr(boardtables, "board_speed", speed)
+    build = tmp_path / "build"
+    build.mkdir()
+    manifest = {"board": "fomu_pvt", "accelerator": config.to_dict(), "clock_hz": 18_000_000, "baud": 500_000}
+    report = {**RESULTS["report"], "clock_hz": 18_000_000, "seeds": [1, 2, 3], "fmax_hz": [3e7, 2e7, 4e7]}
+    (build / "manifest.json").write_text(json.dumps(manifest))
+    (build / "report.json").write_text(json.dumps(report))
+    (build / "picture.svg").write_text("<svg/>")
+    results, document = tmp_path / "board.json", tmp_path / "board.md"
+    document.write_text("<!-- board: models -->\n<!-- end of board -->\n")
+    boardtables.main([str(results), str(document), str(build)])
+    assert asked == [(config, 18_000_000, 500_000)] * len(zoo.names())
+    found = json.loads(results.read_text())
+    assert found["command"].endswith(" --seeds 3")
+    assert (found["report"], found["models"]["tiny"]["tokens_per_second"]) == (report, 18_000)
+    assert (tmp_path / PLAN).read_text() == "<svg/>"
+    assert "| `tiny` | 523,840 | 1,000 | 18,000 | 9,000 |" in document.read_text()
