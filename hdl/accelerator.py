@@ -275,6 +275,7 @@ class Accelerator(wiring.Component):
         config = self.config
         active = Signal()
         left = Signal(config.element_bits)
+        begins = Signal()  # until the unpacker has begun
         asked = Signal()  # a cycle late: the instruction stays for that
         m.d.sync += asked.eq(sequencer.embed)
         drain = Signal(range(Datapath.latency + 1))
@@ -289,7 +290,7 @@ class Accelerator(wiring.Component):
             unpacker.take_header.eq(vectors.take_header | header),
             unpacker.start.eq(vectors.unpack | begin),
             unpacker.bytes.eq(begin),
-            unpacker.count.eq(Mux(begin, left, vectors.count)),
+            unpacker.count.eq(Mux(begins, left, vectors.count)),
             unpacker.elements.ready.eq(Mux(active, weights.available if alone else 1, weights.weights.ready)),
             weights.weights.payload.eq(unpacker.elements.payload),
             weights.weights.valid.eq(unpacker.elements.valid & ~active),
@@ -308,7 +309,8 @@ class Accelerator(wiring.Component):
             with m.State("IDLE"):
                 with m.If(asked):
                     m.d.sync += [
-                        active.eq(1), left.eq(sequencer.instruction.count), whose.eq(sequencer.embed_stream),
+                        active.eq(1), begins.eq(1),
+                        left.eq(sequencer.instruction.count), whose.eq(sequencer.embed_stream),
                     ]  # fmt: skip
                     m.next = "HEADER"
             with m.State("HEADER"):
@@ -317,7 +319,7 @@ class Accelerator(wiring.Component):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.comb += begin.eq(1)
-                m.d.sync += drain.eq(Datapath.latency)
+                m.d.sync += [begins.eq(0), drain.eq(Datapath.latency)]
                 m.next = "ELEMENTS"
             with m.State("ELEMENTS"):
                 with m.If(take):

@@ -341,7 +341,8 @@ class Datapath(wiring.Component):
     def _rows(self, m: Module, rescaler: Rescaler, epilogue: Epilogue, head: Head) -> None:
         """Sums and embeddings become outputs, and go where the mode says."""
         config = self._config
-        embedding = self.mode == Mode.EMBED
+        embedding = Signal()  # a cycle late: the elements come later
+        m.d.sync += embedding.eq(self.mode == Mode.EMBED)
         in_head = self.mode == Mode.HEAD
         now = self.vector_pass
         # Rows leave the rescaler in order.

@@ -118,21 +118,33 @@ class Sequencer(wiring.Component):
 
         is_matrix, is_embed = Signal(), Signal()
         m.d.sync += [is_matrix.eq(opcode == Opcode.MATMUL), is_embed.eq(opcode == Opcode.EMBED)]
-        # Known a cycle late: whoever has started is asked again some cycles later.
-        ready = Signal()
+        # Whether to start is decided a cycle before.
+        asks, ready, starts = Signal(), Signal(), Signal()
         with m.Switch(opcode):
             with m.Case(Opcode.MATMUL):
-                m.d.sync += ready.eq(self.matrix_ready)
+                m.d.comb += asks.eq(self.matrix_ready)
             with m.Case(Opcode.EMBED):
-                m.d.sync += ready.eq(self.embed_ready)
-            with m.Default():
-                m.d.sync += ready.eq(self.vector_ready)
+                m.d.comb += asks.eq(self.embed_ready)
+            with m.Case(Opcode.PROJECT, Opcode.SCALE, Opcode.ENERGY, Opcode.BOUND):
+                m.d.comb += asks.eq(self.vector_ready)
+        m.d.comb += [
+            self.matrix_request.valid.eq(ready & is_matrix),
+            self.vector_request.valid.eq(ready & ~is_matrix),
+            starts.eq(ready & Mux(is_matrix, self.matrix_request.ready, self.vector_request.ready)),
+            self.matrix.eq(starts & is_matrix),
+            self.embed.eq(starts & is_embed),
+            self.vector.eq(starts & ~is_matrix & ~is_embed),
+        ]
         going = Signal()
         with m.If(self.start):
             m.d.sync += going.eq(1)
         m.d.comb += self.running.eq(going)
 
-        with m.FSM():
+        with m.FSM() as fsm:
+            is_found = Mux(
+                opcode == Opcode.EMBED, fsm.ongoing("ROW") & (factor == 0), fsm.ongoing("DECODE")
+            )
+            m.d.sync += ready.eq((is_found | fsm.ongoing("START")) & asks & ~starts)
             with m.State("IDLE"):
                 with m.If(self.start):
                     m.next = "FETCH"
@@ -181,16 +193,7 @@ class Sequencer(wiring.Component):
                 with m.If(factor == 0):
                     m.next = "START"
             with m.State("START"):
-                m.d.comb += [
-                    self.matrix_request.valid.eq(ready & is_matrix),
-                    self.vector_request.valid.eq(ready & ~is_matrix),
-                ]
-                with m.If(Mux(is_matrix, self.matrix_request.ready, self.vector_request.ready) & ready):
-                    m.d.comb += [
-                        self.matrix.eq(is_matrix),
-                        self.embed.eq(is_embed),
-                        self.vector.eq(~is_matrix & ~is_embed),
-                    ]
+                with m.If(starts):
                     m.next = "FETCH"
                     with m.If(is_embed):
                         m.next = "NEXT_TOKEN"
