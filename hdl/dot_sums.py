@@ -76,17 +76,12 @@ class PartialSums(wiring.Component):
         # Flags go along with the dot product; the row is counted where it is needed.
         adds = self.latency - 1
         valid, first, final, ends = (
-            delay(m, getattr(self, name), adds + 1, name) for name in ("valid", "first", "final", "ends")
+            delay(m, getattr(self, name), adds, name) for name in ("valid", "first", "final", "ends")
         )
-
-        def count(late: int, name: str) -> Signal:
-            """The row whose beat came `late` cycles ago."""
-            row = Signal(range(self._rows), name=name)
-            with m.If(valid[late]):
-                m.d.sync += row.eq(Mux(ends[late], 0, row + 1))
-            return row
-
-        row, written = count(adds - 2, "row"), count(adds + 1, "written")
+        row = Signal(range(self._rows))
+        with m.If(valid[adds - 2]):
+            m.d.sync += row.eq(Mux(ends[adds - 2], 0, row + 1))
+        written = delay(m, row, 3, "row")[-1]
         write = Signal()
         m.d.sync += [
             self.valid_sums.eq(valid[adds] & final[adds]),
