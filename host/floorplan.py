@@ -95,6 +95,8 @@ def _framed(parts: Sequence[str], by_unit: _Units, title: str = "") -> str:
     width, height = _COLUMNS * _TILE, _ROWS * _TILE
     left = width + 2 * _MARGIN
     legend = []
+    if title:
+        legend.append(f'<text x="{left}" y="{_MARGIN + 13}" font-weight="bold">{escape(title)}</text>')
     for line, (unit, (colour, cells)) in enumerate(by_unit.items(), 2):
         y = _MARGIN + line * _LINE
         legend += [
@@ -108,7 +110,6 @@ def _framed(parts: Sequence[str], by_unit: _Units, title: str = "") -> str:
             f"<title>{escape(title or 'floor plan')}</title>",
             '<rect width="100%" height="100%" fill="white"/>',
             *parts,
-            f'<text x="{left}" y="{_MARGIN + 13}" font-weight="bold">{escape(title)}</text>',
             *legend,
             "</svg>",
             "",
