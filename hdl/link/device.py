@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, stream, wiring
+from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..accelerator import RAW_LOGIT, settings_layout
@@ -32,6 +33,95 @@ _AREA = BUFFER_BYTES // 4
 _FIRST = 256 - HEADER_BYTES
 """Index of a request's first byte, so that that of its first data byte is 0."""
 _SHARED = ("stops", "stops_enabled", "sample", "emit_raw", "temperature_mantissa", "temperature_exponent")
+
+
+class _Place:
+    """Where the device is: a step, and in it a phase, one flip-flop each.
+
+    Attributes
+    ----------
+    receive, begin, header, status, produced, data, check_high, check_low, end
+        Steps: a request is received; a flag, its header is read, the response's bytes; a flag.
+    ask, take, look, hand, act, settle
+        Phases: a byte is asked for, read (which has no name), taken, looked at, handed on, acted upon, and
+        that settles.
+    listens, speaks, stores
+        While it receives, what is in hand: a byte of the line, a result's that leaves as text, or one that
+        goes into the ring.
+    closes
+        The response has ended.
+    """
+
+    def __init__(self) -> None:
+        self.steps = Signal(9, init=1)
+        self.receive, self.begin, self.header, self.status, self.produced, *others = self.steps
+        self.data, self.check_high, self.check_low, self.end = others
+        self.phase = Signal(7, init=1)
+        self.ask, _, self.take, self.look, self.hand, self.act, self.settle = self.phase
+        self.listens = Signal(reset_less=True)
+        self.speaks = Signal(reset_less=True)
+        self.stores = Signal(reset_less=True)
+        self.closes = self.act & self.end
+
+
+class _Request:
+    """The request, and what is known of it.
+
+    Attributes
+    ----------
+    byte, escaped, index
+        The byte in hand, whether it comes behind an escape, and which one it is.
+    command, address, count
+        The header but for its number. Bytes move up as they come; address and count then count.
+    space, writes, checks, opens
+        Parts of the command.
+    received, ended, complete
+        A byte of a frame came, its end came, and what came is a whole request, with its CRC.
+    last
+        The byte in hand is the header's last.
+    runs
+        The accelerator runs, and what is asked for can't be done meanwhile.
+    granted, obey, refused
+        It is answered with what it asks for, it is a WRITE to be obeyed, it is refused.
+    word_end, word, tokens_wanted
+        The byte in hand ends a word, a word that is to be written, one that is a token.
+    """
+
+    def __init__(self) -> None:
+        self.byte = Signal(8, reset_less=True)
+        self.escaped = Signal(reset_less=True)
+        self.index = Signal(8, init=_FIRST, reset_less=True)
+        self.command, self.count = Signal(7, reset_less=True), Signal(8, name="count", reset_less=True)
+        self.address = Signal(ADDRESS_BITS, reset_less=True)
+        self.space = self.command[:4]
+        self.writes, self.checks, self.opens = self.command[4:]
+        self.complete = Signal()
+        self.received, self.ended, self.runs = Signal(), Signal(), Signal()
+        self.last = Signal()
+        self.granted = Signal(reset_less=True)
+        self.obey = Signal(reset_less=True)
+        self.refused = Signal(reset_less=True)
+        self.word_end = self.index[0]
+        self.word, self.tokens_wanted = Signal(), Signal()
+
+
+class _Session:
+    """What lasts from one request to the next.
+
+    Attributes
+    ----------
+    number
+        Of the latest request that was not refused.
+    opened, halt, text, failed
+        A session is open, a generation is to halt, results leave as text, flash held no whole set of frames.
+    """
+
+    def __init__(self) -> None:
+        self.number = Signal(8, reset_less=True)
+        self.opened = Signal(reset_less=True)
+        self.halt = Signal(reset_less=True)
+        self.text = Signal(reset_less=True)
+        self.failed = Signal(reset_less=True)
 
 
 class LinkDevice(wiring.Component):
@@ -113,162 +203,165 @@ class LinkDevice(wiring.Component):
         m.submodules.crc = crc = Crc()
         m.submodules.ring = ring = Ring()
         m.submodules.counter = counter = Counter()
+        at, request, session = _Place(), _Request(), _Session()
+        m.d.comb += self.address.eq(request.address)
+        self._frames(m, at, request, crc)
+        self._steps(m, at, request, session, ring)
+        self._counters(m, at, request)
+        self._decide(m, at, request, session)
+        settings = self._obey(m, at, request, session, fetch.data)
+        self._results(m, at, request, settings, ring, counter)
+        self._byte(m, at, request, session, fetch, ring, counter, crc)
+        self._store(m, at, request, store, ring)
+        return m
 
-        # Where we are: a step, and in it asking for a byte, reading it, taking it, looking at it, handing it
-        # on, acting upon that, and letting that settle. One flip-flop each.
-        steps = Signal(9, init=1)
-        receive, begin, header, status, produced, data, check_high, check_low, end = steps
-        phase = Signal(7, init=1)
-        ask, _, take, look, hand, act, settle = phase
-
-        # The request: header bytes move up as they come; address and count then count.
-        byte = Signal(8, reset_less=True)
-        index = Signal(8, init=_FIRST, reset_less=True)
-        command, count = Signal(7, reset_less=True), Signal(8, reset_less=True)
-        address = Signal(ADDRESS_BITS, reset_less=True)
-        m.d.comb += self.address.eq(address)
-        space = command[:4]
-        writes, checks, opens = command[4:]
-        word_end = index[0]
-
-        # What lasts.
-        number = Signal(8, reset_less=True)
-        opened, granted, obey, refused, halt, text, failed, escaped = (
-            Signal(name=name, reset_less=True)
-            for name in ("opened", "granted", "obey", "refused", "halt", "text", "failed", "escaped")
-        )
-        # While we receive: a byte is in hand, or a result's that leaves as text, or goes into the ring.
-        listens, speaks, stores = (
-            Signal(name=name, reset_less=True) for name in ("listens", "speaks", "stores")
-        )
-
-        # Framing ------------------------------------------------------------------------------------------
+    def _frames(self, m: Module, at: _Place, request: _Request, crc: Crc) -> None:
+        """Flags, escapes and the CRC, of what comes and of what leaves."""
+        byte, escaped = request.byte, request.escaped
         special, is_flag, is_escape, is_inside = Signal(), Signal(), Signal(), Signal()
-        received, ended, complete = Signal(), Signal(), Signal()
-        last = Signal()
-        closes = act & end
         covered, sends, escapes = Signal(), Signal(), Signal()
         m.d.comb += [
-            ended.eq(act & is_flag),
-            received.eq(act & is_inside),
+            request.ended.eq(at.act & is_flag),
+            request.received.eq(at.act & is_inside),
             escapes.eq(special & covered & ~escaped),
             # The escape and the flag differ in two bits.
             self.tx.payload.eq(
                 Cat(byte[0] | escapes, byte[1] & ~escapes, byte[2:5], byte[5] ^ escaped, byte[6:])
             ),
-            crc.clear.eq(ended | closes),
-            crc.update.eq(received | (act & covered)),
+            crc.clear.eq(request.ended | at.closes),
+            crc.update.eq(request.received | (at.act & covered)),
             crc.byte.eq(byte),
         ]
         # Registers: what they come from stands still when they are looked at, and paths stay short.
-        answers = last | status | produced | check_high | check_low
+        answers = request.last | at.status | at.produced | at.check_high | at.check_low
         m.d.sync += [
-            last.eq(header & index[:3].all()),
-            complete.eq(crc.zero & ~index[-1]),
+            request.last.eq(at.header & request.index[:3].all()),
+            request.complete.eq(crc.zero & ~request.index[-1]),
             # As it came: a flag behind an escape is a flag.
             special.eq((byte[2:] ^ Mux(escaped, ESCAPE_XOR >> 2, 0) == FLAG >> 2) & (byte[0] ^ byte[1])),
-            is_flag.eq(listens & special & byte[1]),
+            is_flag.eq(at.listens & special & byte[1]),
             is_escape.eq(special & byte[0]),
-            is_inside.eq(listens & ~special),
-            covered.eq(answers | (data & ~writes)),
+            is_inside.eq(at.listens & ~special),
+            covered.eq(answers | (at.data & ~request.writes)),
             # As `hand`.
-            self.tx.valid.eq((look & sends) | (self.tx.valid & ~(self.tx.ready & ~escapes))),
+            self.tx.valid.eq((at.look & sends) | (self.tx.valid & ~(self.tx.ready & ~escapes))),
         ]
-        m.d.comb += sends.eq((~self.booting & (begin | end | (covered & ~(data & checks)))) | speaks)
+        m.d.comb += sends.eq(
+            (~self.booting & (at.begin | at.end | (covered & ~(at.data & request.checks)))) | at.speaks
+        )
         # A result that goes into the ring may come between an escape and what it escapes.
-        with m.If((act & listens) | (self.tx.valid & self.tx.ready)):
-            m.d.sync += escaped.eq(Mux(act, is_escape, escapes))
+        with m.If((at.act & at.listens) | (self.tx.valid & self.tx.ready)):
+            m.d.sync += escaped.eq(Mux(at.act, is_escape, escapes))
 
-        # Steps --------------------------------------------------------------------------------------------
-        word, tokens_wanted, runs, waits, over = Signal(), Signal(), Signal(), Signal(), Signal()
-        has_result, busy = Signal(), Signal()
-        m.d.comb += waits.eq(self.tx.valid | self.tokens.valid | (last & self.booting & runs))
-        with m.If((act & ~(receive | data | (header & ~last))) | (ended & complete) | (ask & data & over)):
-            m.d.sync += steps.eq(steps.rotate_left(1))
+    def _steps(self, m: Module, at: _Place, request: _Request, session: _Session, ring: Ring) -> None:
+        """Which phase and step come next, and when."""
+        space = request.space
+        waits, over, has_result = (Signal() for _ in range(3))
+        busy = Signal()
+        m.d.comb += waits.eq(self.tx.valid | self.tokens.valid | (request.last & self.booting & request.runs))
+        with m.If(
+            (at.act & ~(at.receive | at.data | (at.header & ~request.last)))
+            | (request.ended & request.complete)
+            | (at.ask & at.data & over)
+        ):
+            m.d.sync += at.steps.eq(at.steps.rotate_left(1))
         with m.If(
             Mux(
-                ask,
-                Mux(receive, self.rx.valid | has_result, ~(data & (over | busy))),
-                ~(hand & waits),
+                at.ask,
+                Mux(at.receive, self.rx.valid | has_result, ~(at.data & (over | busy))),
+                ~(at.hand & waits),
             )
         ):
-            m.d.sync += phase.eq(phase.rotate_left(1))
-        with m.If(ask):
+            m.d.sync += at.phase.eq(at.phase.rotate_left(1))
+        with m.If(at.ask):
             # By turns, so that neither the host nor a result waits for ever.
-            turn = self.rx.valid & ~(listens & has_result)
+            turn = self.rx.valid & ~(at.listens & has_result)
             m.d.sync += [
-                listens.eq(receive & turn),
-                speaks.eq(receive & ~turn & text),
-                stores.eq(receive & ~turn & ~text),
+                at.listens.eq(at.receive & turn),
+                at.speaks.eq(at.receive & ~turn & session.text),
+                at.stores.eq(at.receive & ~turn & ~session.text),
             ]
         m.d.sync += [
-            word.eq(data & obey & word_end),
-            tokens_wanted.eq(data & obey & word_end & space[2] & space[1] & ~space[0]),
-            over.eq((count == 0) | ~granted),
+            request.word.eq(at.data & request.obey & request.word_end),
+            request.tokens_wanted.eq(
+                at.data & request.obey & request.word_end & space[2] & space[1] & ~space[0]
+            ),
+            over.eq((request.count == 0) | ~request.granted),
             busy.eq(self.weights_busy & ~space[2]),
-            has_result.eq(Mux(text, self.results.valid & ~self.booting, ring.valid)),
+            has_result.eq(Mux(session.text, self.results.valid & ~self.booting, ring.valid)),
         ]
-        m.d.comb += self.rx.ready.eq(take & listens)
+        m.d.comb += self.rx.ready.eq(at.take & at.listens)
 
-        # Counters -----------------------------------------------------------------------------------------
-        loads = act & header & ~last
+    def _counters(self, m: Module, at: _Place, request: _Request) -> None:
+        """Take the header in; then count what is left of the data."""
+        address, count, index = request.address, request.count, request.index
+        loads = at.act & at.header & ~request.last
         with m.If(loads):
-            m.d.sync += command.eq(address)
-        with m.If(loads | (act & data & word_end)):
-            m.d.sync += address.eq(loaded(header, Cat(address[8:], count), address))
-        with m.If(loads | (act & data & (index.all() | ~checks))):
-            m.d.sync += count.eq(Mux(data, (count + data.replicate(8))[:8], byte))
-        with m.If(received | (act & (header | data | (produced & ~writes)))):
-            m.d.sync += index.eq(loaded(produced, Cat(C(0, 1), address[:7]), index))
-        with m.If(ended | closes):
+            m.d.sync += request.command.eq(address)
+        with m.If(loads | (at.act & at.data & request.word_end)):
+            m.d.sync += address.eq(loaded(at.header, Cat(address[8:], count), address))
+        with m.If(loads | (at.act & at.data & (index.all() | ~request.checks))):
+            m.d.sync += count.eq(Mux(at.data, (count + at.data.replicate(8))[:8], request.byte))
+        with m.If(request.received | (at.act & (at.header | at.data | (at.produced & ~request.writes)))):
+            m.d.sync += index.eq(loaded(at.produced, Cat(C(0, 1), address[:7]), index))
+        with m.If(request.ended | at.closes):
             m.d.sync += index.eq(_FIRST)
 
-        # Is it to be obeyed? ------------------------------------------------------------------------------
+    def _decide(self, m: Module, at: _Place, request: _Request, session: _Session) -> None:
+        """Whether a request is to be obeyed, and whether flash is read on."""
+        space, index = request.space, request.index
         accepted, denied, same = Signal(), Signal(), Signal()
         m.d.comb += [
-            denied.eq((runs & ~(writes & same)) | count[7]),
-            accepted.eq(~denied & (opened | opens | self.booting)),
+            denied.eq((request.runs & ~(request.writes & same)) | request.count[7]),
+            accepted.eq(~denied & (session.opened | request.opens | self.booting)),
         ]
         m.d.sync += [
             # Not the ring, the table and control, which go on while the accelerator runs.
-            runs.eq(~self.idle & ~(space[2] & ~space[3] & (~space[1] | space[0]))),
-            same.eq(byte == number),
+            request.runs.eq(~self.idle & ~(space[2] & ~space[3] & (~space[1] | space[0]))),
+            same.eq(request.byte == session.number),
         ]
-        with m.If(act & last):
-            m.d.sync += [refused.eq(denied), granted.eq(accepted), obey.eq(accepted & writes & ~same)]
+        with m.If(at.act & request.last):
+            m.d.sync += [
+                request.refused.eq(denied),
+                request.granted.eq(accepted),
+                request.obey.eq(accepted & request.writes & ~same),
+            ]
             with m.If(accepted):
-                m.d.sync += number.eq(byte)
-            with m.If(opens & ~self.booting):
-                m.d.sync += [opened.eq(1), text.eq(0)]
-        with m.If(closes & opens):
+                m.d.sync += session.number.eq(request.byte)
+            with m.If(request.opens & ~self.booting):
+                m.d.sync += [session.opened.eq(1), session.text.eq(0)]
+        with m.If(at.closes & request.opens):
             m.d.sync += self.booting.eq(0)
         if self._boots:
             # A whole frame that is wrong, one that never ends, or one that can't be obeyed.
             wrong = Signal()
             m.d.sync += wrong.eq(
-                (ended & ~complete & (~index[7] | index[2])) | (receive & index[7] & ~index[6])
+                (request.ended & ~request.complete & (~index[7] | index[2]))
+                | (at.receive & index[7] & ~index[6])
             )
-            with m.If(self.booting & (wrong | (closes & refused))):
-                m.d.sync += [self.booting.eq(0), failed.eq(1)]
+            with m.If(self.booting & (wrong | (at.closes & request.refused))):
+                m.d.sync += [self.booting.eq(0), session.failed.eq(1)]
 
-        # What a request does ------------------------------------------------------------------------------
+    def _obey(self, m: Module, at: _Place, request: _Request, session: _Session, fetched: Value) -> View:
+        """Do what a request asks for; return the settings."""
+        space, address = request.space, request.address
         control = Signal()
-        m.d.comb += control.eq(act & produced & obey & (space == 7))
+        m.d.comb += control.eq(at.act & at.produced & request.obey & (space == 7))
         m.d.sync += self.reset.eq(control & address[2])
         with m.If(control):
-            m.d.sync += [halt.eq(address[0]), text.eq(address[1])]
+            m.d.sync += [session.halt.eq(address[0]), session.text.eq(address[1])]
         settings = Signal(SETTINGS, reset_less=True)
         m.d.comb += [
-            self.data.eq(Cat(byte, fetch.data)),
+            self.data.eq(Cat(request.byte, fetched)),
             *(self.settings[name].eq(settings[name]) for name in _SHARED),
             self.settings.seeds[0].eq(settings.seed),
-            self.settings.halt.eq(halt),
+            self.settings.halt.eq(session.halt),
             self.new_position.eq(Cat(self.data, address)),
             self.tokens.payload.token.eq(self.data),
             self.tokens.payload.logits.eq(space[3]),
             self.tokens.payload.new_tokens.eq(address),
         ]
-        write_settings, given = Signal(), hand & word
+        write_settings, given = Signal(), at.hand & request.word
         m.d.sync += [
             # As `act`.
             write_settings.eq(given & (space[:3] == 0)),
@@ -277,22 +370,28 @@ class LinkDevice(wiring.Component):
             self.write_state.eq(given & (space[:3] == 3)),
             self.set_position.eq(given & (space[:3] == 7)),
             # As `hand`.
-            self.tokens.valid.eq((take & tokens_wanted) | (self.tokens.valid & ~self.tokens.ready)),
+            self.tokens.valid.eq(
+                (at.take & request.tokens_wanted) | (self.tokens.valid & ~self.tokens.ready)
+            ),
         ]
         with m.If(write_settings):
             m.d.sync += settings.eq(Cat(settings.as_value()[16:], self.data))
+        return settings
 
-        # Results ------------------------------------------------------------------------------------------
+    def _results(
+        self, m: Module, at: _Place, request: _Request, settings: View, ring: Ring, counter: Counter
+    ) -> None:
+        """What comes from the accelerator: results to the ring, cycles to the counter."""
         connect(m, flipped(self.raw), ring.raw)
         connect(m, flipped(self.results), ring.results)
         m.d.comb += [
             ring.emit_raw.eq(settings.emit_raw),
-            ring.drop.eq(take & speaks),
+            ring.drop.eq(at.take & at.speaks),
             ring.clear.eq(self.reset),
-            ring.take.eq(act & produced & granted & (space == 4)),
-            ring.taken.eq(address),
-            ring.wanted.eq(stores),
-            ring.ready.eq(take & stores),
+            ring.take.eq(at.act & at.produced & request.granted & (request.space == 4)),
+            ring.taken.eq(request.address),
+            ring.wanted.eq(at.stores),
+            ring.ready.eq(at.take & at.stores),
         ]
         m.d.comb += [
             counter.idle.eq(self.idle),
@@ -301,41 +400,49 @@ class LinkDevice(wiring.Component):
             counter.clear.eq(self.reset),
         ]
         # Settings are as many bytes as turn it to where it was.
-        m.d.sync += counter.rotate.eq(act & data & (space[:3] == 0))
+        m.d.sync += counter.rotate.eq(at.act & at.data & (request.space[:3] == 0))
 
-        # The buffer ---------------------------------------------------------------------------------------
-        reads = data & ~writes
-        m.d.comb += [
-            fetch.addr.eq(
-                Mux(
-                    receive,
-                    Cat(self.results.payload.token[:7], C(1, 2)),
-                    Cat(index[:7], reads & (space[0] | index[7]), reads & ~space[0]),
-                )
-            ),
-            store.en.eq(ring.write | received | (act & data & obey & space[2] & ~space[1])),
-            store.addr.eq(Mux(ring.write, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], data, C(0, 1)))),
-            store.data.eq(byte),
-        ]
-
-        # The byte -----------------------------------------------------------------------------------------
+    def _byte(
+        self,
+        m: Module,
+        at: _Place,
+        request: _Request,
+        session: _Session,
+        fetch: memory.ReadPort,
+        ring: Ring,
+        counter: Counter,
+        crc: Crc,
+    ) -> None:
+        """Take the next byte from where it is."""
+        index, space = request.index, request.space
+        reads = at.data & ~request.writes
+        m.d.comb += fetch.addr.eq(
+            Mux(
+                at.receive,
+                Cat(self.results.payload.token[:7], C(1, 2)),
+                Cat(index[:7], reads & (space[0] | index[7]), reads & ~space[0]),
+            )
+        )
         memories = reads & ~space[2]
         # High while a byte is asked for, so that its word is there a cycle later.
-        m.d.sync += self.read_weights.eq((ask | settle) & reads & (space[:3] == 1) & ~self.weights_busy)
+        m.d.sync += self.read_weights.eq((at.ask | at.settle) & reads & (space[:3] == 1) & ~self.weights_busy)
         # One of them alone. Registers: what is read waits there until it is taken, and so paths stay short.
         sources = (
             (
-                (listens, self.rx.payload ^ Mux(escaped, ESCAPE_XOR, 0)),
-                (speaks | header | (data & (writes | space[2])), fetch.data),
+                (at.listens, self.rx.payload ^ Mux(request.escaped, ESCAPE_XOR, 0)),
+                (at.speaks | at.header | (at.data & (request.writes | space[2])), fetch.data),
             ),
             (
-                (status, Cat(self.idle, text, failed, C(0, 3), refused, opened)),
-                (produced, ring.position[1:]),
-                (begin | end, C(FLAG, 8)),
+                (
+                    at.status,
+                    Cat(self.idle, session.text, session.failed, C(0, 3), request.refused, session.opened),
+                ),
+                (at.produced, ring.position[1:]),
+                (at.begin | at.end, C(FLAG, 8)),
             ),
             (
                 (memories & (space[:2] == 0), counter.byte),
-                (check_high | check_low, crc.high),
+                (at.check_high | at.check_low, crc.high),
             ),
             (
                 (memories & (space[:2] == 1) & ~index[0], self.weights[:8]),
@@ -351,9 +458,19 @@ class LinkDevice(wiring.Component):
             source = Signal(8, name=f"source{k}", reset_less=True)
             m.d.sync += source.eq(_chosen(pair))
             found = found | source
-        with m.If(take & ~(data & writes & word_end & ~(space[2] & ~space[1]))):
-            m.d.sync += byte.eq(found)
-        return m
+        with m.If(at.take & ~(at.data & request.writes & request.word_end & ~(space[2] & ~space[1]))):
+            m.d.sync += request.byte.eq(found)
+
+    def _store(self, m: Module, at: _Place, request: _Request, store: memory.WritePort, ring: Ring) -> None:
+        """Write requests, the text table and results into the buffer."""
+        index, space = request.index, request.space
+        m.d.comb += [
+            store.en.eq(
+                ring.write | request.received | (at.act & at.data & request.obey & space[2] & ~space[1])
+            ),
+            store.addr.eq(Mux(ring.write, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], at.data, C(0, 1)))),
+            store.data.eq(request.byte),
+        ]
 
 
 def _chosen(values: Iterable[tuple[Value, Value]]) -> Value:
