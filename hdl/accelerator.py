@@ -1,11 +1,15 @@
 """The whole accelerator: weight beats and tokens in, tokens out."""
 
+from collections.abc import Collection
+from typing import Any
+
 from amaranth.hdl import Array, C, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..models.numerics import ACT, EXPONENT_BITS, SCALE
+from ..models.errors import TritforgeError
+from ..models.numerics import ACT, EXPONENT_BITS, SCALE, to_scale
 from .arith import delay
 from .conductor import RESULT, STOPS, STREAM_BITS, TOKEN, Conductor
 from .config import AcceleratorConfig
@@ -20,7 +24,7 @@ from .streams import Unpacker
 from .vectors import VectorControl
 from .weights import WeightBuffer
 
-__all__ = ["CAUSES", "PROBE", "PROBES", "RAW_LOGIT", "STATUS", "Accelerator", "settings_layout"]
+__all__ = ["CAUSES", "PROBE", "PROBES", "RAW_LOGIT", "STATUS", "Accelerator", "sampling", "settings_layout"]
 
 
 def settings_layout(streams: int) -> StructLayout:
@@ -42,6 +46,35 @@ def settings_layout(streams: int) -> StructLayout:
             "seeds": ArrayLayout(unsigned(32), streams),
         }
     )
+
+
+def sampling(temperature: float | None, stop: Collection[int]) -> dict[str, Any]:
+    """Settings, by their names in `settings_layout`, that say how tokens are chosen and which of them end it.
+
+    Parameters
+    ----------
+    temperature
+        Divides the logits before noise is added; None for the most likely token.
+    stop
+        Tokens that end a generation.
+
+    Raises
+    ------
+    TritforgeError
+        If there are more of them than the accelerator compares with.
+    """
+    if len(stop) > STOPS:
+        raise TritforgeError(
+            f"{len(stop)} stop tokens are more than the {STOPS} that the accelerator compares with"
+        )
+    mantissa, exponent = (0, 0) if temperature is None else to_scale(1 / temperature)
+    return {
+        "stops": sorted(stop) + [0] * (STOPS - len(stop)),
+        "stops_enabled": (1 << len(stop)) - 1,
+        "sample": temperature is not None,
+        "temperature_mantissa": mantissa,
+        "temperature_exponent": exponent,
+    }
 
 
 RAW_LOGIT = StructLayout({**{name: field.shape for name, field in RAW}, "stream": unsigned(STREAM_BITS)})

@@ -14,16 +14,15 @@ import numpy as np
 from amaranth.lib.data import Const
 from numpy.typing import ArrayLike, NDArray
 
-from ..hdl.accelerator import CAUSES, STATUS, Accelerator, settings_layout
+from ..hdl.accelerator import CAUSES, STATUS, Accelerator, sampling, settings_layout
 from ..hdl.compiler import compile_program
-from ..hdl.conductor import RESULT, STOPS, TOKEN
+from ..hdl.conductor import RESULT, TOKEN
 from ..hdl.config import AcceleratorConfig
 from ..hdl.isa import Opcode
 from ..models.engine import Numbers, State, Timing, checked_tokens, whole_prompt
 from ..models.errors import TritforgeError
 from ..models.image import Image
 from ..models.loading import Model
-from ..models.numerics import to_scale
 from ..models.quantise import trit_count
 from .build import build_model, load_library
 from .verilog import to_verilog
@@ -288,8 +287,8 @@ class RtlEngine:
     ) -> Iterator[int]:
         """See `Engine`; the accelerator itself consumes what it chose."""
         tokens = whole_prompt(self._next, prompt, self.config.vocab_size)
-        settings = self._sampling(temperature, [seed] * self.accelerator.streams, stop)
-        return self._tokens(tokens, max_new, settings, stop)
+        seeds = [seed & 0xFFFFFFFF] * self.accelerator.streams
+        return self._tokens(tokens, max_new, {**sampling(temperature, stop), "seeds": seeds}, stop)
 
     def generate_batch(
         self,
@@ -335,7 +334,8 @@ class RtlEngine:
         texts = [whole_prompt(None, prompt, self.config.vocab_size) for prompt in prompts]
         self.reset()
         self.timing = Timing(prompt_tokens=sum(map(len, texts)))
-        self._settings(**self._sampling(temperature, [*(seeds or []), *[0] * streams][:streams], stop))
+        chosen_seeds = [seed & 0xFFFFFFFF for seed in [*(seeds or []), *[0] * streams][:streams]]
+        self._settings(**sampling(temperature, stop), seeds=chosen_seeds)
         first, start = self._cycles(), perf_counter()
         for position in range(max(map(len, texts))):
             for stream, text in enumerate(texts):
@@ -356,24 +356,6 @@ class RtlEngine:
         self.timing.generated_tokens = sum(map(len, chosen))
         self.timing.generate_seconds = perf_counter() - start
         return [(tokens, self._state_of(stream, tokens[-1])) for stream, tokens in enumerate(chosen)]
-
-    def _sampling(
-        self, temperature: float | None, seeds: Sequence[int], stop: frozenset[int]
-    ) -> dict[str, Any]:
-        """Settings of a generation."""
-        if len(stop) > STOPS:
-            raise TritforgeError(
-                f"{len(stop)} stop tokens are more than the {STOPS} that the accelerator compares with"
-            )
-        mantissa, exponent = (0, 0) if temperature is None else to_scale(1 / temperature)
-        return {
-            "stops": sorted(stop) + [0] * (STOPS - len(stop)),
-            "stops_enabled": (1 << len(stop)) - 1,
-            "sample": temperature is not None,
-            "temperature_mantissa": mantissa,
-            "temperature_exponent": exponent,
-            "seeds": [seed & 0xFFFFFFFF for seed in seeds],
-        }
 
     @property
     def cycles_per_token(self) -> float:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from ...hdl.accelerator import sampling
 from ...hdl.compiler import compile_program
-from ...hdl.conductor import STOPS
 from ...hdl.config import AcceleratorConfig
 from ...hdl.link.protocol import CHECK_BYTES, EVERY_CAUSE, SETTINGS_BYTES, TABLE_ENTRIES
 from ...hdl.link.settings import SETTINGS
 from ...models.errors import TritforgeError
 from ...models.image import Image
 from ...models.loading import Model
-from ...models.numerics import to_scale
 
 __all__ = [
     "MOST_TOKENS",
@@ -32,7 +31,7 @@ def settings_bytes(
     *,
     temperature: float | None = None,
     seed: int = 0,
-    stop: Iterable[int] = (),
+    stop: Collection[int] = (),
     emit_raw: bool = False,
     cause: int = EVERY_CAUSE,
 ) -> bytes:
@@ -40,12 +39,10 @@ def settings_bytes(
 
     Parameters
     ----------
-    temperature
-        Divides the logits before noise is added; None for the most likely token.
+    temperature, stop
+        See `sampling`.
     seed
         Of the noise, 32 bits.
-    stop
-        Tokens that end a generation.
     emit_raw
         Whether each token comes with its raw logits.
     cause
@@ -56,19 +53,9 @@ def settings_bytes(
     TritforgeError
         If there are more stop tokens than the accelerator compares with.
     """
-    stops = sorted(stop)
-    if len(stops) > STOPS:
-        raise TritforgeError(
-            f"{len(stops)} stop tokens are more than the {STOPS} that the accelerator compares with"
-        )
-    mantissa, exponent = (0, 0) if temperature is None else to_scale(1 / temperature)
     values = {
-        "stops": stops + [0] * (STOPS - len(stops)),
-        "stops_enabled": (1 << len(stops)) - 1,
-        "sample": temperature is not None,
+        **sampling(temperature, stop),
         "emit_raw": emit_raw,
-        "temperature_mantissa": mantissa,
-        "temperature_exponent": exponent,
         "seed": seed & 0xFFFFFFFF,
         "cause": cause,
     }
