@@ -16,7 +16,7 @@ from ..hdl.config import AcceleratorConfig
 from ..models.errors import TritforgeError
 from .boardchecks import clock_name, require_clean, require_clocks, require_synchronisers
 from .cache import cached, fingerprint
-from .netlist import NO_COLLISIONS
+from .netlist import NO_COLLISIONS, SHARING
 from .placement import TOP, Cell, Segment, critical_path, placed_cells, unit_finder, units_of
 from .synthesis import Counts, synthesise, synthesise_counts
 from .tools import nextpnr_version, run_icepack, run_nextpnr, yosys_version
@@ -241,9 +241,9 @@ def implement(
     progress(0, steps)
     require_clean(design.verilog)
     progress(1, steps)
-    netlist = synthesise(design.verilog, options=NO_COLLISIONS) / "netlist.json"
+    netlist = synthesise(design.verilog, options=NO_COLLISIONS, sharing=SHARING) / "netlist.json"
     require_synchronisers(netlist, design.sampled)
-    counts = synthesise_counts(design.verilog, options=NO_COLLISIONS)
+    counts = synthesise_counts(design.verilog, options=NO_COLLISIONS, sharing=SHARING)
     folders, reports = {}, {}
     for done, seed in enumerate(seeds):
         progress(2 + done, steps)

@@ -11,10 +11,13 @@ from pathlib import Path
 from .synthesis import synthesise
 from .tools import run_yosys, yosys_share
 
-__all__ = ["NO_COLLISIONS", "board_netlist", "cell_models", "netlist_verilog"]
+__all__ = ["NO_COLLISIONS", "SHARING", "board_netlist", "cell_models", "netlist_verilog"]
 
 NO_COLLISIONS = ("-no-rw-check",)
 """Options of the synthesis that boards are built with: see `verilog.with_collisions`."""
+
+SHARING = 4
+"""Of that synthesis: see `synthesise`."""
 
 # Verilator takes the default of an unconnected port for an assignment, even to what is connected. Synthesis
 # connects all inputs.
@@ -72,7 +75,7 @@ def netlist_verilog(verilog: str, top: str = "top", options: Sequence[str] = NO_
     ToolError
         If yosys stops with an error.
     """
-    netlist = synthesise(verilog, top, options=options) / "netlist.json"
+    netlist = synthesise(verilog, top, options=options, sharing=SHARING) / "netlist.json"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shutil.copy(netlist, folder)

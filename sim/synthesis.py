@@ -148,11 +148,18 @@ DEVICES = {name: tuple(family.devices) for name, family in _FAMILIES.items()}
 _SCRIPT = """
 {settings}
 read_verilog design.v
-{synthesis} -run begin:map_luts
+{shared}{synthesis} -run {begin}:map_luts
 splitnets
 {synthesis} -run map_luts:
 tee -q -o stat.json stat -json
 write_json netlist.json
+"""
+
+# As synth_ice40 makes flip-flops legal, but for the last line.
+_SHARING = """{synthesis} -run begin:map_ffs
+dfflegalize -cell $_DFF_?_ 0 -cell $_DFFE_?P_ 0 -cell $_DFF_?P?_ 0 -cell $_DFFE_?P?P_ 0 \\
+  -cell $_SDFF_?P?_ 0 -cell $_SDFFCE_?P?P_ 0 -cell $_DLATCH_?_ x \\
+  -mince {least} -minsrst {least}
 """
 
 
@@ -182,6 +189,7 @@ def synthesise(
     family: str = "ice40",
     device: str | None = None,
     options: Sequence[str] = (),
+    sharing: int = 0,
 ) -> Path:
     """Synthesise a design (cached).
 
@@ -195,6 +203,10 @@ def synthesise(
         One of `FAMILIES` and, if not its default, one of its `DEVICES`.
     options
         More arguments for the family's yosys command, e.g. ``-no-rw-check``.
+    sharing
+        On iCE40: the fewest flip-flops that keep an enable or a reset of their own; that of fewer becomes
+        logic. The eight of a tile share both, so that many small groups leave tiles half empty that a full
+        device needs.
 
     Returns
     -------
@@ -205,13 +217,23 @@ def synthesise(
     ------
     TritforgeError
         If the family or the device is not known.
+    ValueError
+        If `sharing` is given for a family that has none.
     ToolError
         If yosys stops with an error.
     """
     device = device_of(family, device)
+    if sharing and family != "ice40":
+        raise ValueError(f"sharing is for ice40, not for {family}")
     chosen = _FAMILIES[family]
     synthesis = " ".join([chosen.command, "-top", top, *chosen.devices[device].split(), *options])
-    script = _SCRIPT.format(synthesis=synthesis, settings=chosen.settings.get(device, ""))
+    shared = _SHARING.format(synthesis=synthesis, least=sharing) if sharing else ""
+    script = _SCRIPT.format(
+        settings=chosen.settings.get(device, ""),
+        synthesis=synthesis,
+        shared=shared,
+        begin="map_ffs" if sharing else "begin",
+    )
 
     def build(folder: Path) -> None:
         (folder / "design.v").write_text(verilog)
@@ -228,9 +250,10 @@ def synthesised_cells(
     family: str = "ice40",
     device: str | None = None,
     options: Sequence[str] = (),
+    sharing: int = 0,
 ) -> dict[str, int]:
     """Return how many cells of each type, as the family names them; arguments are those of `synthesise`."""
-    entry = synthesise(verilog, top, family=family, device=device, options=options)
+    entry = synthesise(verilog, top, family=family, device=device, options=options, sharing=sharing)
     cells: dict[str, int] = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
     return cells
 
@@ -242,9 +265,12 @@ def synthesise_counts(
     family: str = "ice40",
     device: str | None = None,
     options: Sequence[str] = (),
+    sharing: int = 0,
 ) -> Counts:
     """Count a design's cells after synthesis (cached); arguments and errors are those of `synthesise`."""
-    cells = synthesised_cells(verilog, top, family=family, device=device, options=options)
+    cells = synthesised_cells(
+        verilog, top, family=family, device=device, options=options, sharing=sharing
+    )
     weights = _FAMILIES[family].weights
 
     def count(kind: str) -> int:

@@ -149,3 +149,20 @@ def test_unknown_families_and_devices_are_refused_with_those_that_are_known() ->
 def test_a_mistake_in_the_design_is_one_sentence() -> None:
     with pytest.raises(ToolError, match=r"^yosys stopped with exit code 1: .*nonsense"):
         synthesise_counts("module top(output y); nonsense n(y); endmodule")
+
+
+@pytest.mark.parametrize(("count", "kept"), [(3, False), (4, True)])
+def test_an_enable_and_a_reset_of_few_flip_flops_become_logic(count: int, kept: bool) -> None:
+    bits = f"[{count - 1}:0]"
+    verilog = f"""
+      module top(input clk, input e, input r, input {bits} d, output reg {bits} q, output reg {bits} p);
+        always @(posedge clk) begin if (e) q <= d; p <= d; if (r) p <= 0; end
+      endmodule"""
+    cells = synthesised_cells(verilog, sharing=4)
+    assert cells == ({"SB_DFFE": 4, "SB_DFFSR": 4} if kept else {"SB_DFF": 6, "SB_LUT4": 6})
+    assert synthesised_cells(verilog) == {"SB_DFFE": count, "SB_DFFSR": count}
+
+
+def test_sharing_is_for_ice40_alone() -> None:
+    with pytest.raises(ValueError, match="sharing is for ice40, not for ecp5"):
+        synthesised_cells("module top; endmodule", family="ecp5", sharing=4)
