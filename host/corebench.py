@@ -102,7 +102,7 @@ def clock() -> dict[str, Any]:
     with progress("routing") as report:
         built = implement(design, SEEDS, report)
     (net,) = design.clocks
-    reached = {str(seed): built.fmax(seed)[net] for seed in SEEDS}
+    reached = {str(seed): built.fmax(seed)[net] for seed in built.folders}
     path = [
         {"unit": each.unit, "logic_ns": each.logic, "routing_ns": each.routing}
         for each in built.critical(net)

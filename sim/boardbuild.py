@@ -6,8 +6,10 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from .cache import cached, fingerprint
 from .netlist import NO_COLLISIONS, SHARING
 from .placement import TOP, Cell, Segment, critical_path, placed_cells, unit_finder, units_of
 from .synthesis import Counts, synthesise, synthesise_counts
-from .tools import nextpnr_version, run_icepack, run_nextpnr, yosys_version
+from .tools import RouterLoopError, nextpnr_version, run_icepack, run_nextpnr, yosys_version
 from .verilog import to_verilog
 
 __all__ = ["CLOCK_LIMITS", "MARGIN", "Design", "Implementation", "board_design", "implement"]
@@ -35,9 +37,12 @@ multiplier without its pipeline register) and "Single Port RAM Timing".
 """
 
 # The flash stays awake when the device has read its bitstream: the model lies behind it.
-_ICEPACK = ("-s", "top.asc", "top.bin")
+_BITSTREAM = "top.bin"
+_ICEPACK = ("-s", "top.asc", _BITSTREAM)
 _CLOCK = "clk"
 _MHZ = 1e6
+_SPARE = 5
+"""Seeds that are tried in the place of those with which nextpnr finds no end."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class Implementation:
     @property
     def bitstream(self) -> Path:
         """The bitstream of `seed`."""
-        return self.folders[self.seed] / "top.bin"
+        return self.folders[self.seed] / _BITSTREAM
 
     @property
     def log(self) -> Path:
@@ -224,7 +229,8 @@ def implement(
     design
         The design.
     seeds
-        Seeds of the placement, at least one.
+        Seeds of the placement, at least one. In the place of one with which nextpnr's router goes round in
+        circles comes the next number behind them all.
     progress
         Told how many steps are done, of how many.
 
@@ -244,17 +250,23 @@ def implement(
     netlist = synthesise(design.verilog, options=NO_COLLISIONS, sharing=SHARING) / "netlist.json"
     require_synchronisers(netlist, design.sampled)
     counts = synthesise_counts(design.verilog, options=NO_COLLISIONS, sharing=SHARING)
-    folders, reports = {}, {}
-    for done, seed in enumerate(seeds):
-        progress(2 + done, steps)
-        folders[seed] = _routed(netlist, design, seed)
-        reports[seed] = json.loads((folders[seed] / "report.json").read_text())
+    folders: dict[int, Path] = {}
+    reports = {}
+    spare = islice(count(max(seeds) + 1), _SPARE)
+    for seed in seeds:
+        progress(2 + len(folders), steps)
+        while (folder := _routed(netlist, design, seed)) is None:
+            if (seed := next(spare, 0)) == 0:
+                raise TritforgeError("nextpnr's router goes round in circles with too many seeds: try others")
+        folders[seed] = folder
+        reports[seed] = json.loads((folder / "report.json").read_text())
         require_clocks(reports[seed], design.clocks, design.crossings)
     progress(steps, steps)
     return Implementation(design, folders, counts, reports)
 
 
-def _routed(netlist: Path, design: Design, seed: int) -> Path:
+def _routed(netlist: Path, design: Design, seed: int) -> Path | None:
+    """Return the folder of a routed design; None if the router finds no end with this seed."""
     arguments = [
         "--up5k", "--package", design.package, "--pcf", "top.pcf", "--timing-allow-fail", "--seed", str(seed),
         "--json", "netlist.json", "--asc", "top.asc", "--write", "placed.json", "--report", "report.json",
@@ -264,9 +276,12 @@ def _routed(netlist: Path, design: Design, seed: int) -> Path:
     def build(folder: Path) -> None:
         shutil.copy(netlist, folder)
         (folder / "top.pcf").write_text(design.constraints)
-        run_nextpnr("ice40", arguments, folder)
-        run_icepack(_ICEPACK, folder)
+        # That there is no end is kept, too: it takes as long to find out.
+        with suppress(RouterLoopError):
+            run_nextpnr("ice40", arguments, folder)
+            run_icepack(_ICEPACK, folder)
         (folder / "netlist.json").unlink()
 
     key = [netlist.read_text(), design.constraints, *arguments, *_ICEPACK, nextpnr_version("ice40")]
-    return cached("board", key, build)
+    folder = cached("board", key, build)
+    return folder if (folder / _BITSTREAM).exists() else None

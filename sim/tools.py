@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from .cache import cached
 __all__ = [
     "HOW_TO_GET_A_COMPILER",
     "VERILATOR_MAKE_FLAGS",
+    "RouterLoopError",
     "ToolError",
     "compiler",
     "compiler_version",
     "nextpnr_version",
+    "router_watch",
     "run_compiler",
     "run_icepack",
     "run_iceunpack",
@@ -62,6 +64,10 @@ class ToolError(TritforgeError):
     def __init__(self, message: str, log: Path | None = None) -> None:
         super().__init__(message if log is None else f"{message} (all that it said is in {log})")
         self.log = log
+
+
+class RouterLoopError(ToolError):
+    """nextpnr's router comes back to where it was for ever, as it does with some seeds."""
 
 
 def yosys_version() -> str:
@@ -111,8 +117,33 @@ def run_nextpnr(family: str, arguments: Sequence[str], folder: Path) -> None:
     ------
     ToolError
         If there is no nextpnr for the family, or it stops with an error.
+    RouterLoopError
+        If it would not come to an end; it was stopped.
     """
-    _run_nextpnr_package(family, f"nextpnr_{family}", "nextpnr", arguments, folder)
+    _run_nextpnr_package(family, f"nextpnr_{family}", "nextpnr", arguments, folder, router_watch())
+
+
+def router_watch() -> Callable[[str], bool]:
+    """Return what tells, line by line of nextpnr's output, whether its router goes round in circles.
+
+    Router1 then takes apart what it has routed just before and routes that again: no arc goes without, and as
+    many remain (github.com/YosysHQ/nextpnr/issues/179).
+    """
+    remaining, lines = "", 0
+
+    def loops(line: str) -> bool:
+        nonlocal remaining, lines
+        found = _ROUND.match(line)
+        lines = lines + 1 if found and found[1] == remaining else 0
+        remaining = found[1] if found else ""
+        return lines >= _ROUNDS
+
+    return loops
+
+
+# Arcs so far, then of the latest thousand: with ripping up, and without; those that remain.
+_ROUND = re.compile(r"Info: +\d+ \| +\d+ +\d+ \| +\d+ +0 \| +(\d+)\|")
+_ROUNDS = 20
 
 
 def run_icepack(arguments: Sequence[str], folder: Path) -> None:
@@ -132,12 +163,17 @@ def run_iceunpack(arguments: Sequence[str], folder: Path) -> None:
 
 
 def _run_nextpnr_package(
-    family: str, function: str, name: str, arguments: Sequence[str], folder: Path
+    family: str,
+    function: str,
+    name: str,
+    arguments: Sequence[str],
+    folder: Path,
+    loops: Callable[[str], bool] = lambda line: False,
 ) -> None:
     nextpnr_version(family)
     module = f"yowasp_nextpnr_{family}"
     program = f"import sys, {module}; sys.exit({module}.run_{function}(sys.argv[1:]))"
-    _run(name, [sys.executable, "-c", program, *arguments], folder)
+    _run(name, [sys.executable, "-c", program, *arguments], folder, loops=loops)
 
 
 def verilator_version() -> str:
@@ -220,24 +256,39 @@ def _copy_verilator(folder: Path) -> None:
 
 
 def _run(
-    name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    loops: Callable[[str], bool] = lambda line: False,
 ) -> None:
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-        )
+            stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
     except OSError as error:
         raise ToolError(f"{name} can't be run: {command[0]}: {error.strerror}") from error
-    if done.returncode == 0:
+    said = ""
+    with process:
+        try:
+            for line in process.stdout or ():
+                said += line
+                if loops(line):
+                    raise RouterLoopError(f"the router of {name} goes round in circles: try another seed")
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode == 0:
         return
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     # Compilers go on after the first error, and the first explains the others.
     errors = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)]
     cause = (errors[:1] or lines[-1:] or ["it said nothing"])[0]
-    ended = f"exit code {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
+    code = process.returncode
+    ended = f"exit code {code}" if code > 0 else f"signal {-code}"
     # Kept under its content: the same failure, met again and again, takes the room of one.
-    folder = cached("logs", [name, done.stdout], lambda entry: _write(entry / "log.txt", done.stdout))
+    folder = cached("logs", [name, said], lambda entry: _write(entry / "log.txt", said))
     raise ToolError(f"{name} stopped with {ended}: {cause}", folder / "log.txt")
 
 

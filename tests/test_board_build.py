@@ -21,6 +21,7 @@ from tritforge.sim.boardbuild import Design, Implementation, board_design, imple
 from tritforge.sim.boardchecks import require_clean, require_clocks, require_synchronisers
 from tritforge.sim.placement import Segment, critical_path, unit_finder, units_of
 from tritforge.sim.synthesis import synthesise
+from tritforge.sim.tools import RouterLoopError
 
 PINS = {"clk": "35", "a": "6", "y": "9"}
 
@@ -185,6 +186,27 @@ def test_the_fastest_seed_gives_the_bitstream_and_each_is_routed_once(
         implement(design(TWO_UNITS, mhz=11), [1])
     with pytest.raises(TritforgeError, match="no seed to route with"):
         implement(design(TWO_UNITS), [])
+
+
+def test_a_seed_with_which_the_router_finds_no_end_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, given = boardbuild.run_nextpnr, []
+
+    def looping(family: str, arguments: list[str], folder: Path) -> None:
+        given.append(int(arguments[arguments.index("--seed") + 1]))
+        if given[-1] in endless:
+            raise RouterLoopError("no end")
+        real(family, arguments, folder)
+
+    endless = {1, 3}
+    monkeypatch.setattr(boardbuild, "run_nextpnr", looping)
+    assert list(implement(design(TWO_UNITS, mhz=12), [1, 2]).folders) == [4, 2]
+    assert given == [1, 3, 4, 2]
+    # What has no end is not tried again.
+    assert list(implement(design(TWO_UNITS, mhz=12), [1, 2]).folders) == [4, 2]
+    assert given == [1, 3, 4, 2]
+    endless = set(range(1, 100))
+    with pytest.raises(TritforgeError, match="in circles with too many seeds: try others"):
+        implement(design(TWO_UNITS, mhz=13), [1])
 
 
 def test_the_critical_path_takes_the_period_and_names_its_units(built: Implementation) -> None:

