@@ -1,8 +1,9 @@
 """Engines: the ways to run a model, behind one interface.
 
 ``float`` is the numpy reference in float32, ``golden`` the integer model of the accelerator's arithmetic;
-both are in ``models/software.py``. ``rtl``, the simulated accelerator itself, is in ``sim/engine.py`` and
-imports neither. golden and rtl give equal numbers and exchange states.
+both are in ``models/software.py``. ``rtl``, the simulated accelerator itself, is in ``sim/engine.py``, and
+``board``, one on a board, in ``host/link/engine.py``; they import neither. golden, rtl and board give equal
+numbers and exchange states.
 """
 
 import json
@@ -45,7 +46,7 @@ class State:
     model : str
         Which model it belongs to.
     numbers : {"float", "integer"}
-        Which engines it belongs to: ``integer`` to golden and rtl.
+        Which engines it belongs to: ``integer`` to golden, rtl and board.
     """
 
     h: NDArray[Any]
@@ -139,6 +140,14 @@ class Timing:
     generated_tokens: int = 0
     generate_seconds: float = 0.0
 
+    def passed(self, seconds: float) -> None:
+        """Count a pass that yielded a new token."""
+        if not self.generated_tokens:
+            self.prompt_tokens += 1
+            self.prompt_seconds += seconds
+        self.generated_tokens += 1
+        self.generate_seconds += seconds
+
     @property
     def prompt_tokens_per_second(self) -> float:
         """Rate of the prompt, 0 before the first pass."""
@@ -156,7 +165,7 @@ class Engine(Protocol):
     Attributes
     ----------
     name : str
-        ``float``, ``golden`` or ``rtl``.
+        ``float``, ``golden``, ``rtl`` or ``board``.
     config : ModelConfig
         The model's shape.
     timing : Timing

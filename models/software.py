@@ -86,12 +86,7 @@ class _Software(ABC, Generic[_Result]):
             position = self._position
             result = self._advance(np.array([token]))
             token = self._next = self._choose(result, position, temperature, seed)
-            seconds = perf_counter() - start
-            if not timing.generated_tokens:
-                timing.prompt_tokens += 1
-                timing.prompt_seconds += seconds
-            timing.generated_tokens += 1
-            timing.generate_seconds += seconds
+            timing.passed(perf_counter() - start)
             yield token
             if token in stop:
                 return

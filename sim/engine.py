@@ -428,11 +428,7 @@ class RtlEngine:
                     seconds = perf_counter() - start
                     self.cycles = self._cycles() - first
                     self._next = int(result.token)
-                    if not timing.generated_tokens:
-                        timing.prompt_tokens += 1
-                        timing.prompt_seconds += seconds
-                    timing.generated_tokens += 1
-                    timing.generate_seconds += seconds
+                    timing.passed(seconds)
                     self._generating = not last
                     if last:
                         self._library.tritforge_accept(self._handle)

@@ -159,12 +159,7 @@ class BoardEngine:
             try:
                 start = perf_counter()
                 for token in run:
-                    seconds = perf_counter() - start
-                    if not timing.generated_tokens:
-                        timing.prompt_tokens += 1
-                        timing.prompt_seconds += seconds
-                    timing.generated_tokens += 1
-                    timing.generate_seconds += seconds
+                    timing.passed(perf_counter() - start)
                     self._chosen(token)
                     yield token
                     start = perf_counter()
