@@ -408,8 +408,8 @@ class Accelerator(wiring.Component):
         """Start a product's output scales when they can be known; return whether some are owed."""
         wanted, ready = Signal(), Signal()
         working = Signal(len(datapaths))
-        start, started, entered, passing, busy = (Signal() for _ in range(5))
-        m.d.sync += [entered.eq(matmul.enter), passing.eq(entered), started.eq(start)]
+        start, started, entered, passed_on, busy = (Signal() for _ in range(5))
+        m.d.sync += [entered.eq(matmul.enter), passed_on.eq(entered), started.eq(start)]
         m.d.comb += [
             # The scales before stay until their product's sums have entered.
             start.eq(wanted & ~working.any() & ~ready & ~entered),
@@ -419,7 +419,7 @@ class Accelerator(wiring.Component):
         with m.If(vectors.scale):
             m.d.sync += wanted.eq(1)
         for k, datapath in enumerate(datapaths):
-            m.d.comb += [datapath.scale_start.eq(started), datapath.enter.eq(passing)]
+            m.d.comb += [datapath.scale_start.eq(started), datapath.enter.eq(passed_on)]
             with m.If(datapath.scale_done):
                 m.d.sync += working[k].eq(0)
         with m.If(start):
