@@ -16,7 +16,7 @@ __all__ = ["NO_COLLISIONS", "SHARING", "board_netlist", "cell_models", "netlist_
 NO_COLLISIONS = ("-no-rw-check",)
 """Options of the synthesis that boards are built with: see `verilog.with_collisions`."""
 
-SHARING = 4
+SHARING = 3
 """Of that synthesis: see `synthesise`."""
 
 # Verilator takes the default of an unconnected port for an assignment, even to what is connected. Synthesis
