@@ -159,14 +159,19 @@ class Measure(wiring.Component):
         side_square = delay(m, self.side_valid, 1, "side_square")[-1]
         m.d.comb += operand.eq(Mux(self.side_valid, self.side, Mux(self.projecting, normal3, product)))
         m.d.sync += square.eq(operand * operand)
+        # A pass clears its sum by the flip-flops' reset, which nothing else may take: as one more input of the
+        # adder's cells it would make nextpnr break the carry chain.
+        energy = Signal(len(self.energy), reset_less=True)
+        side_energy = Signal(len(self.energy), reset_less=True)
+        m.d.comb += [self.energy.eq(energy), self.side_energy.eq(side_energy)]
         with m.If(self.side_clear):
-            m.d.sync += self.side_energy.eq(0)
+            m.d.sync += side_energy.eq(0)
         with m.Elif(side_square):
-            m.d.sync += self.side_energy.eq(self.side_energy + square)
+            m.d.sync += side_energy.eq(side_energy + square)
         gathering = ~self.projecting | self.own_energy
         with m.If(self.clear):
             with m.If(gathering):
-                m.d.sync += self.energy.eq(0)
+                m.d.sync += energy.eq(0)
         with m.Elif(valid[4] & gathering):
-            m.d.sync += self.energy.eq(shift_levels(self.energy, rises[3], 2 * LEVEL_SHIFT) + square)
+            m.d.sync += energy.eq(shift_levels(energy, rises[3], 2 * LEVEL_SHIFT) + square)
         return m
