@@ -159,8 +159,8 @@ class Measure(wiring.Component):
         side_square = delay(m, self.side_valid, 1, "side_square")[-1]
         m.d.comb += operand.eq(Mux(self.side_valid, self.side, Mux(self.projecting, normal3, product)))
         m.d.sync += square.eq(operand * operand)
-        # A pass clears its sum by the flip-flops' reset, which nothing else may take: as one more input of the
-        # adder's cells it would make nextpnr break the carry chain.
+        # A pass clears its sum by the flip-flops' reset, which nothing else may take: as one more input of
+        # the adder's cells it would make nextpnr break the carry chain.
         energy = Signal(len(self.energy), reset_less=True)
         side_energy = Signal(len(self.energy), reset_less=True)
         m.d.comb += [self.energy.eq(energy), self.side_energy.eq(side_energy)]

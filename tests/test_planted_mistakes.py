@@ -209,8 +209,8 @@ MISTAKES = [
     Mistake(
         "a full weight buffer takes one more",
         "hdl.weights",
-        "(held < depth - 2) | (~write.en & (held != depth))",
-        "held != depth",
+        "~held[-1] & ~(held[1:-1].all() & write.en)",
+        "~held[-1]",
         "weight_buffer",
         "a_full_buffer_waits",
     ),
