@@ -224,7 +224,7 @@ def test_the_icebreaker_s_pins_are_those_of_its_schematic() -> None:
 def test_an_impossible_baud_rate_clock_or_accelerator_is_refused() -> None:
     board = BOARDS["icebreaker"]
     with pytest.raises(TritforgeError, match="5,000,000 baud can't be made of 24 MHz"):
-        Up5kTop(CONFIG, board, baud=5_000_000)
+        Up5kTop(CONFIG, board, clock_hz=24_000_000, baud=5_000_000)
     with pytest.raises(TritforgeError, match="3,700,000 baud can't be made of 24 MHz"):
         Up5kTop(CONFIG, board, clock_hz=24_000_000, baud=3_700_000)
     with pytest.raises(TritforgeError, match="oscillator can't make 30 MHz: choose 48, 24, 12, 6 MHz"):
