@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from command_line import COMMAND
+from tritforge.hdl.link.protocol import Space
 from tritforge.host.cli import cli
+from tritforge.host.link.device import GoldenDevice
+from tritforge.host.link.frames import Request
 from tritforge.models.loading import load
 from tritforge.models.software import GoldenEngine
 
@@ -47,6 +50,25 @@ def test_each_line_is_continued_with_a_seed_of_its_own() -> None:
 def test_an_empty_line_goes_on_with_the_story() -> None:
     result = run("--max-new", "10", "--temperature", "0", stdin="ROMEO\n\n")
     assert result.stdout.replace("\n", "") == story("ROMEO", 20).replace("\n", "")
+
+
+def test_ctrl_c_while_a_long_beginning_is_read_stops_the_story_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write, requests = GoldenDevice._write, iter(range(10**6))
+
+    def interrupted(self: GoldenDevice, request: Request) -> None:
+        write(self, request)
+        if request.space == Space.TOKENS and next(requests) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(GoldenDevice, "_write", interrupted)
+    beginning = "To be, or not to be: " * 10
+    result = run("--max-new", "20", "--seed", "5", stdin=f"{beginning}\nROMEO\n")
+    assert result.exit_code == 0
+    assert result.stdout == beginning + "\n" + story("ROMEO", 20, temperature=0.6, seed=6)
+    stopped = f"stopped in the beginning, after 32 of {len(beginning)} tokens"
+    assert stopped in result.stderr.splitlines()
 
 
 def test_both_speeds_are_told_apart() -> None:
@@ -124,8 +146,9 @@ def terminal() -> Iterator[Terminal]:
 def test_ctrl_c_stops_a_story_and_another_one_ends_the_chat(terminal: Terminal) -> None:
     terminal.wait_for("> ")
     terminal.type("ROMEO\n")
-    terminal.wait_for("ROMEO")
-    time.sleep(2)
+    terminal.wait_for("ROMEO")  # what is typed
+    terminal.wait_for("ROMEO")  # the story's beginning
+    terminal.wait_for("\n")
     terminal.interrupt()
     terminal.wait_for(" tokens; device: ")
     terminal.wait_for("> ")
@@ -134,6 +157,18 @@ def test_ctrl_c_stops_a_story_and_another_one_ends_the_chat(terminal: Terminal) 
     terminal.wait_for("> ")
     time.sleep(1)  # readline is deaf for a moment behind its prompt
     terminal.interrupt()
+    assert terminal.process.wait(20) == 0
+
+
+def test_ctrl_c_is_heard_as_soon_as_a_story_begins(terminal: Terminal) -> None:
+    terminal.wait_for("> ")
+    for _ in range(5):
+        terminal.type("ROMEO\n")
+        terminal.wait_for("ROMEO")
+        terminal.wait_for("ROMEO")
+        terminal.interrupt()
+        terminal.wait_for("\n> ")
+    terminal.type("/quit\n")
     assert terminal.process.wait(20) == 0
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.link.protocol import Space
+from tritforge.host.link import engine as board_engine
 from tritforge.host.link.device import GoldenDevice
 from tritforge.host.link.driver import Board
 from tritforge.host.link.engine import BoardEngine
@@ -124,6 +125,46 @@ def test_a_reader_who_goes_away_leaves_a_text_that_can_go_on(pair: Pair) -> None
     golden = [*pair[1].generate([1], state.position, temperature=1.0)]
     assert state.next_token == golden[-1]
     assert [*pair[0].generate([], 3, temperature=1.0)] == [*pair[1].generate([], 3, temperature=1.0)]
+
+
+class Hurried(GoldenDevice):
+    """Whoever listens to it has it halted while it consumes its second request of a prompt's tokens."""
+
+    halt: Callable[[], None]
+    prompts = 0
+
+    def _write(self, request: Request) -> None:
+        super()._write(request)
+        if request.space == Space.TOKENS:
+            self.prompts += 1
+            if self.prompts == 2:
+                self.halt()
+
+
+def test_a_halt_while_a_prompt_is_consumed_ends_it_and_the_text_can_go_on(image: Image) -> None:
+    device, golden = Hurried(CONFIG), GoldenEngine(image)
+    engine = BoardEngine(opened(device), image, CONFIG)
+    device.halt = engine.board.halt
+    prompt = [k % 13 for k in range(75)]
+    assert [*engine.generate(prompt, 9)] == []
+    consumed = engine.state().position
+    assert 16 < consumed < 50
+    assert (engine.timing.prompt_tokens, engine.cycles) == (consumed, 0)
+    assert [*golden.generate(prompt[: consumed + 1], 0)] == []
+    assert same(engine.state(), golden.state())
+    # What is asked for after it is not halted.
+    rest = prompt[consumed + 1 :]
+    assert [*engine.generate(rest, 9)] == [*golden.generate(rest, 9)]
+
+
+def test_a_halt_between_two_parts_of_a_long_run_ends_it(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_engine, "MOST_TOKENS", 4)
+    run = pair[0].generate([1], 50, temperature=1.0)
+    tokens = [*islice(run, 4)]
+    pair[0].board.halt()
+    assert [*run] == []
+    tokens += pair[0].generate([], 9, temperature=1.0)
+    assert tokens == [*pair[1].generate([1], 13, temperature=1.0)]
 
 
 def test_nothing_new_consumes_the_prompt_but_for_its_last_token(pair: Pair) -> None:

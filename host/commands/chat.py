@@ -150,26 +150,28 @@ class _Chat:
     def _tell(self, beginning: str) -> None:
         prompt = self._model.encode(beginning)
         self._engine.reset()
-        self._begun = True
-        click.echo(click.style(beginning, bold=True), nl=False)
-        self._write(prompt)
+        self._write(prompt, beginning)
+        # What was stopped in its beginning has not begun.
+        self._begun = self._engine.timing.generated_tokens > 0
         self._seed = (self._seed + 1) % (1 << 32)
 
-    def _write(self, prompt: list[int]) -> None:
+    def _write(self, prompt: list[int], beginning: str = "") -> None:
         """Let the board go on, and say how fast it was."""
         assert self._model.tokenizer is not None
         engine, text = self._engine, self._model.tokenizer.stream()
+        tokens = engine.generate(
+            prompt, self._max_new, temperature=self._temperature, seed=self._seed, stop=self._model.stop
+        )
         with _interruptible(engine):
-            for token in engine.generate(
-                prompt,
-                self._max_new,
-                temperature=self._temperature,
-                seed=self._seed,
-                stop=self._model.stop,
-            ):
+            click.echo(click.style(beginning, bold=True), nl=False)
+            for token in tokens:
                 click.echo(text.push(token), nl=False)
         click.echo(text.finish())
-        note(self._speeds())
+        timing = engine.timing
+        if timing.generated_tokens or not prompt:
+            note(self._speeds())
+        else:
+            note(f"stopped in the beginning, after {timing.prompt_tokens} of {len(prompt)} tokens")
 
     def _speeds(self) -> str:
         engine = self._engine
@@ -203,7 +205,7 @@ class _Chat:
 
 @contextmanager
 def _interruptible(engine: "BoardEngine") -> Iterator[None]:
-    """Have the first Ctrl-C halt the device's run; the next one is as anywhere."""
+    """Have the first Ctrl-C halt what the device does; the next one is as anywhere."""
 
     def halt(*_: Any) -> None:
         signal.signal(signal.SIGINT, before)

@@ -86,6 +86,9 @@ class Board:
     ----------
     link : Link
         The link.
+    halted : bool
+        Whether `halt` was called: neither `consume` nor `run` begins anything more. Who begins a generation
+        clears it.
     waited : bool
         Whether the device had to wait for the host in the latest run.
     """
@@ -94,10 +97,9 @@ class Board:
         self, transport: Transport, *, timeout: float = 0.5, attempts: int = 6, patience: float = 20.0
     ) -> None:
         self.link = Link(transport, timeout, attempts)
-        self.waited = False
+        self.halted = self.waited = False
         self._patience = patience
         self._taken = 0
-        self._halt = False
 
     def open(self, config: AcceleratorConfig, build: str | None = None) -> Identity:
         """Begin a session: find out that the device is the right one, and reset its accelerator.
@@ -145,9 +147,10 @@ class Board:
     def halt(self) -> None:
         """End the run under way at its next token; what was chosen before still comes.
 
-        Only notes the wish, so that it may be called at any moment, by a signal's handler too.
+        A prompt that is being consumed ends behind the tokens of the request under way, a few at most. Only
+        notes the wish, so that it may be called at any moment, by a signal's handler too.
         """
-        self._halt = True
+        self.halted = True
 
     # Memories ---------------------------------------------------------------------------------------------
 
@@ -230,20 +233,31 @@ class Board:
         """Return the cycles of the cause in the settings, modulo 2^32; between runs."""
         return int.from_bytes(self.link.read(Space.SETTINGS, 0, COUNTER_BYTES), "little")
 
-    def consume(self, tokens: Sequence[int]) -> None:
+    def consume(self, tokens: Sequence[int]) -> int:
         """Have the device consume tokens, whatever the model itself would have chosen.
+
+        Returns
+        -------
+        int
+            How many it consumed: all, unless it was halted.
 
         Raises
         ------
         TritforgeError
             If there is no answer, or a token takes too long.
         """
-        for start in range(0, len(tokens), _PROMPT_TOKENS):
-            self.link.write(Space.TOKENS, 0, words_bytes(tokens[start : start + _PROMPT_TOKENS]))
+        consumed = 0
+        while consumed < len(tokens) and not self.halted:
+            part = tokens[consumed : consumed + _PROMPT_TOKENS]
+            self.link.write(Space.TOKENS, 0, words_bytes(part))
             self._wait_until_idle()
+            consumed += len(part)
+        return consumed
 
     def run(self, token: int, new_tokens: int) -> Iterator[int]:
         """Consume a token, then yield those that the device chooses and consumes in turn, as they come.
+
+        Once halted, it does nothing.
 
         The device goes on while the reader does something else. Who wants no more calls `halt` and reads on
         to the end, or `reset`.
@@ -260,7 +274,9 @@ class Board:
         TritforgeError
             If there is no answer, or no token for a long time.
         """
-        self._halt = halted = self.waited = False
+        halted = self.waited = False
+        if self.halted:
+            return
         self._choose(token, new_tokens)
         for words in self._results():
             for word in words:
@@ -270,7 +286,7 @@ class Board:
                 if word & LAST:
                     self._wait_until_idle()
                     return
-            if self._halt and not halted:
+            if self.halted and not halted:
                 self.link.write(Space.CONTROL, Control.HALT)
                 halted = True
 

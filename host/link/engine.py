@@ -131,24 +131,27 @@ class BoardEngine:
     ) -> Iterator[int]:
         """See `Engine`; `cause` is the one whose cycles are counted.
 
-        The device goes on while the reader does something else: if the reader goes away, the state is that
-        behind what the device had chosen until it could be halted.
+        `Board.halt` ends it at any moment from this call on, in the prompt, too: the text can go on behind
+        what was consumed by then. The device goes on while the reader does something else: if the reader goes
+        away, the state is that behind what the device had chosen until it could be halted.
         """
         tokens = whole_prompt(self._next, prompt, self.config.vocab_size).tolist()
         settings = settings_bytes(temperature=temperature, seed=seed, stop=stop, cause=cause)
+        self.board.halted = False
         return self._tokens(tokens, max_new, settings, stop)
 
     def _tokens(
         self, prompt: list[int], max_new: int, settings: bytes, stop: frozenset[int]
     ) -> Iterator[int]:
-        timing = self.timing = Timing(prompt_tokens=len(prompt) - 1)
+        timing = self.timing = Timing()
+        self.cycles = 0
         board = self.board
         start = perf_counter()
         self._next = None
         board.write_settings(settings)
-        board.consume(prompt[:-1])
-        self._position += len(prompt) - 1
-        self._next = prompt[-1]
+        consumed = timing.prompt_tokens = board.consume(prompt[:-1])
+        self._position += consumed
+        self._next = prompt[consumed]
         timing.prompt_seconds = perf_counter() - start
         first = board.counter()
         # A generation longer than the accelerator's counter is asked for in several parts.
