@@ -18,16 +18,16 @@ from ..hdl.config import AcceleratorConfig
 from ..models.errors import TritforgeError
 from .boardchecks import clock_name, require_clean, require_clocks, require_synchronisers
 from .cache import cached, fingerprint
-from .netlist import NO_COLLISIONS, SHARING
+from .netlist import BOARD_SYNTHESIS
 from .placement import TOP, Cell, Segment, critical_path, placed_cells, unit_finder, units_of
-from .synthesis import Counts, synthesise, synthesise_counts
-from .tools import RouterLoopError, nextpnr_version, run_icepack, run_nextpnr, yosys_version
+from .synthesis import Counts, synthesis_script, synthesise, synthesise_counts
+from .tools import SeedError, nextpnr_version, run_icepack, run_nextpnr, yosys_version
 from .verilog import to_verilog
 
 __all__ = ["CLOCK_LIMITS", "MARGIN", "Design", "Implementation", "board_design", "implement"]
 
 MARGIN = 0.9
-"""A clock is at most this share of the median routed one."""
+"""A clock, at its fastest, is at most this share of the median routed one."""
 
 CLOCK_LIMITS = {"ICESTORM_DSP": 50e6, "ICESTORM_SPRAM": 70e6}
 """Kind of cell -> clock in Hz that it stands, whatever nextpnr says: it has no timing of these two.
@@ -36,13 +36,17 @@ Published: Lattice FPGA-DS-02008 (iCE40 UltraPlus data sheet), the tables "sysDS
 multiplier without its pipeline register) and "Single Port RAM Timing".
 """
 
-# The flash stays awake when the device has read its bitstream: the model lies behind it.
 _BITSTREAM = "top.bin"
+_NEXTPNR = (
+    "--up5k", "--pcf", "top.pcf", "--timing-allow-fail", "--json", "netlist.json", "--asc", "top.asc",
+    "--write", "placed.json", "--report", "report.json", "--log", "nextpnr.log",
+)  # fmt: skip
+# The flash stays awake when the device has read its bitstream: the model lies behind it.
 _ICEPACK = ("-s", "top.asc", _BITSTREAM)
 _CLOCK = "clk"
 _MHZ = 1e6
 _SPARE = 5
-"""Seeds that are tried in the place of those with which nextpnr finds no end."""
+"""Seeds that are tried in the place of those that lead nowhere."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Design:
         Inputs that are read only while they are known to be stable, and need no synchroniser.
     build
         What the device tells a host that asks which build it is.
+    tolerance
+        By which share the clocks may be faster than they are said to be.
     """
 
     verilog: str
@@ -77,18 +83,41 @@ class Design:
     crossings: Collection[tuple[str, str]] = ()
     sampled: Collection[str] = ()
     build: bytes = b""
+    tolerance: float = 0.0
+
+    @property
+    def fastest(self) -> dict[str, float]:
+        """Clock -> Hz that it may have."""
+        return {net: clock * (1 + self.tolerance) for net, clock in self.clocks.items()}
 
     @property
     def constraints(self) -> str:
-        """Pins and clocks as nextpnr reads them (.pcf); it aims at a clock by `MARGIN` faster."""
+        """Pins and clocks as nextpnr reads them (.pcf); it aims at clocks faster by `MARGIN`."""
         lines = [
             f"set_io {'-pullup yes ' if port in self.pulled_up else ''}{port} {pin}"
             for port, pin in sorted(self.pins.items())
         ]
         lines += [
-            f"set_frequency {net} {clock / MARGIN / _MHZ:.3f}" for net, clock in sorted(self.clocks.items())
+            f"set_frequency {net} {clock / MARGIN / _MHZ:.3f}" for net, clock in sorted(self.fastest.items())
         ]
         return "\n".join([*lines, ""])
+
+    @property
+    def nextpnr(self) -> tuple[str, ...]:
+        """Arguments of nextpnr, but for the seed."""
+        return (*_NEXTPNR, "--package", self.package)
+
+    @property
+    def recipe(self) -> list[str]:
+        """All that makes the bitstream, but for the seed."""
+        synthesis = synthesis_script(TOP, **BOARD_SYNTHESIS), yosys_version()
+        rest = *self.nextpnr, *_ICEPACK, nextpnr_version("ice40")
+        return [self.verilog, *synthesis, self.constraints, *rest]
+
+    def speed(self, clock: str) -> str:
+        """Say how fast a clock is to run, and how fast it may run instead."""
+        said, most = self.clocks[clock] / _MHZ, self.fastest[clock] / _MHZ
+        return f"{said:g} MHz" if most == said else f"{said:g} MHz, which may be {most:g} MHz,"
 
 
 @dataclass(frozen=True)
@@ -158,29 +187,30 @@ class Implementation:
         return []
 
     def require_clock(self) -> None:
-        """Refuse a design that is slower than its clocks, or has cells that are.
+        """Refuse a design that is slower than its clocks may be, or has cells that are.
 
         Raises
         ------
         TritforgeError
             That says by how much, and on which path.
         """
+        design = self.design
         for name, hz in self.fmax(self.seed).items():
-            wanted = self.design.clocks[name]
+            wanted = design.fastest[name]
             if hz < wanted:
                 path = " -> ".join(
                     f"{each.unit} ({each.logic + each.routing:.1f} ns)" for each in self.critical(name)
                 )
                 raise TritforgeError(
-                    f"the design misses its clock: {name} is to run at {wanted / _MHZ:g} MHz and reaches"
+                    f"the design misses its clock: {name} is to run at {design.speed(name)} and reaches"
                     f" {hz / _MHZ:.2f} MHz (seed {self.seed}; median {self.median(name) / _MHZ:.2f}),"
                     f" {1e9 / hz - 1e9 / wanted:.2f} ns too slow, on the path {path}"
                 )
+        fastest = max(self.fmax(self.seed), key=lambda name: design.clocks[name])
         for kind, limit in CLOCK_LIMITS.items():
-            fastest = max(self.design.clocks[name] for name in self.fmax(self.seed))
-            if self.used[kind][0] and fastest > limit:
+            if self.used[kind][0] and design.fastest[fastest] > limit:
                 raise TritforgeError(
-                    f"{fastest / _MHZ:g} MHz are too fast for {kind.removeprefix('ICESTORM_')} cells:"
+                    f"{design.speed(fastest)} are too fast for {kind.removeprefix('ICESTORM_')} cells:"
                     f" the data sheet (FPGA-DS-02008) allows {limit / _MHZ:g} MHz"
                 )
 
@@ -188,7 +218,7 @@ class Implementation:
 def board_design(board: Board, config: AcceleratorConfig, clock_hz: int, baud: int) -> Design:
     """A board's top level, pins and clock.
 
-    Its build is a hash of all that makes the bitstream, but for the seed.
+    Its build is a hash of all that makes the bitstream, but for the seed: `Design.recipe`.
 
     Parameters
     ----------
@@ -207,13 +237,12 @@ def board_design(board: Board, config: AcceleratorConfig, clock_hz: int, baud: i
 
     def design(build: bytes) -> Design:
         top = Up5kTop(config, board, build, clock_hz=clock_hz, baud=baud)
-        clocks = {_CLOCK: float(clock_hz)}
-        verilog = to_verilog(top, TOP)
-        return Design(verilog, board.package, board.pins, clocks, board.pull_ups, (), SAMPLED, build)
+        return Design(
+            to_verilog(top, TOP), board.package, board.pins, {_CLOCK: float(clock_hz)}, board.pull_ups,
+            sampled=SAMPLED, build=build, tolerance=board.clock_tolerance,
+        )  # fmt: skip
 
-    draft = design(bytes(BUILD_BYTES))
-    versions = yosys_version(), nextpnr_version("ice40")
-    build = bytes.fromhex(fingerprint([draft.verilog, draft.constraints, *versions]))
+    build = bytes.fromhex(fingerprint(design(bytes(BUILD_BYTES)).recipe))
     return design(build[:BUILD_BYTES])
 
 
@@ -229,8 +258,8 @@ def implement(
     design
         The design.
     seeds
-        Seeds of the placement, at least one. In the place of one with which nextpnr's router goes round in
-        circles comes the next number behind them all.
+        Seeds of the placement, at least one. In the place of one that leads nowhere (`SeedError`) comes the
+        next number behind them all.
     progress
         Told how many steps are done, of how many.
 
@@ -247,9 +276,9 @@ def implement(
     progress(0, steps)
     require_clean(design.verilog)
     progress(1, steps)
-    netlist = synthesise(design.verilog, options=NO_COLLISIONS, sharing=SHARING) / "netlist.json"
+    netlist = synthesise(design.verilog, TOP, **BOARD_SYNTHESIS) / "netlist.json"
     require_synchronisers(netlist, design.sampled)
-    counts = synthesise_counts(design.verilog, options=NO_COLLISIONS, sharing=SHARING)
+    counts = synthesise_counts(design.verilog, TOP, **BOARD_SYNTHESIS)
     folders: dict[int, Path] = {}
     reports = {}
     spare = islice(count(max(seeds) + 1), _SPARE)
@@ -257,7 +286,7 @@ def implement(
         progress(2 + len(folders), steps)
         while (folder := _routed(netlist, design, seed)) is None:
             if (seed := next(spare, 0)) == 0:
-                raise TritforgeError("nextpnr's router goes round in circles with too many seeds: try others")
+                raise TritforgeError("too many seeds lead nowhere: try others, or a smaller design")
         folders[seed] = folder
         reports[seed] = json.loads((folder / "report.json").read_text())
         require_clocks(reports[seed], design.clocks, design.crossings)
@@ -266,22 +295,16 @@ def implement(
 
 
 def _routed(netlist: Path, design: Design, seed: int) -> Path | None:
-    """Return the folder of a routed design; None if the router finds no end with this seed."""
-    arguments = [
-        "--up5k", "--package", design.package, "--pcf", "top.pcf", "--timing-allow-fail", "--seed", str(seed),
-        "--json", "netlist.json", "--asc", "top.asc", "--write", "placed.json", "--report", "report.json",
-        "--log", "nextpnr.log",
-    ]  # fmt: skip
+    """Return the folder of a routed design; None if this seed leads nowhere."""
 
     def build(folder: Path) -> None:
         shutil.copy(netlist, folder)
         (folder / "top.pcf").write_text(design.constraints)
-        # That there is no end is kept, too: it takes as long to find out.
-        with suppress(RouterLoopError):
-            run_nextpnr("ice40", arguments, folder)
+        # That a seed leads nowhere is kept, too: it takes as long to find out.
+        with suppress(SeedError):
+            run_nextpnr("ice40", [*design.nextpnr, "--seed", str(seed)], folder)
             run_icepack(_ICEPACK, folder)
         (folder / "netlist.json").unlink()
 
-    key = [netlist.read_text(), design.constraints, *arguments, *_ICEPACK, nextpnr_version("ice40")]
-    folder = cached("board", key, build)
+    folder = cached("board", [*design.recipe, str(seed)], build)
     return folder if (folder / _BITSTREAM).exists() else None

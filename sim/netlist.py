@@ -7,17 +7,23 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from .synthesis import synthesise
 from .tools import run_yosys, yosys_share
 
-__all__ = ["NO_COLLISIONS", "SHARING", "board_netlist", "cell_models", "netlist_verilog"]
+__all__ = ["BOARD_SYNTHESIS", "Synthesis", "board_netlist", "cell_models", "netlist_verilog"]
 
-NO_COLLISIONS = ("-no-rw-check",)
-"""Options of the synthesis that boards are built with: see `verilog.with_collisions`."""
 
-SHARING = 3
-"""Of that synthesis: see `synthesise`."""
+class Synthesis(TypedDict):
+    """Of the arguments of `synthesise`, those that change the netlist of a given design and device."""
+
+    options: Sequence[str]
+    sharing: int
+
+
+BOARD_SYNTHESIS: Synthesis = {"options": ("-no-rw-check",), "sharing": 3}
+"""What boards are built with; `verilog.with_collisions` shows that they may."""
 
 # Verilator takes the default of an unconnected port for an assignment, even to what is connected. Synthesis
 # connects all inputs.
@@ -55,8 +61,8 @@ endmodule
 """
 
 
-def netlist_verilog(verilog: str, top: str = "top", options: Sequence[str] = NO_COLLISIONS) -> str:
-    """Verilog of a design's synthesised netlist, with models of the cells that yosys ships.
+def netlist_verilog(verilog: str, top: str = "top") -> str:
+    """Verilog of a design's netlist as boards are synthesised, with models of the cells that yosys ships.
 
     The top module has the ports that it had. Where no cell is left that only a vendor knows, any simulator
     runs it in the place of the design.
@@ -67,15 +73,13 @@ def netlist_verilog(verilog: str, top: str = "top", options: Sequence[str] = NO_
         The design's text.
     top
         Name of its top module.
-    options
-        More arguments for yosys' synthesis command.
 
     Raises
     ------
     ToolError
         If yosys stops with an error.
     """
-    netlist = synthesise(verilog, top, options=options, sharing=SHARING) / "netlist.json"
+    netlist = synthesise(verilog, top, **BOARD_SYNTHESIS) / "netlist.json"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shutil.copy(netlist, folder)

@@ -14,6 +14,7 @@ __all__ = [
     "FAMILIES",
     "Counts",
     "device_of",
+    "synthesis_script",
     "synthesise",
     "synthesise_counts",
     "synthesised_cells",
@@ -182,23 +183,20 @@ def device_of(family: str, device: str | None = None) -> str:
     return device
 
 
-def synthesise(
-    verilog: str,
+def synthesis_script(
     top: str = "top",
     *,
     family: str = "ice40",
     device: str | None = None,
     options: Sequence[str] = (),
     sharing: int = 0,
-) -> Path:
-    """Synthesise a design (cached).
+) -> str:
+    """Return the script with which yosys synthesises a design, ``design.v``.
 
     Parameters
     ----------
-    verilog
-        The design's text.
     top
-        Name of its top module.
+        Name of the top module.
     family, device
         One of `FAMILIES` and, if not its default, one of its `DEVICES`.
     options
@@ -208,19 +206,12 @@ def synthesise(
         logic. The eight of a tile share both, so that many small groups leave tiles half empty that a full
         device needs.
 
-    Returns
-    -------
-    pathlib.Path
-        Folder that holds ``netlist.json``, as nextpnr reads it, and ``stat.json``, yosys' count of cells.
-
     Raises
     ------
     TritforgeError
         If the family or the device is not known.
     ValueError
         If `sharing` is given for a family that has none.
-    ToolError
-        If yosys stops with an error.
     """
     device = device_of(family, device)
     if sharing and family != "ice40":
@@ -228,12 +219,31 @@ def synthesise(
     chosen = _FAMILIES[family]
     synthesis = " ".join([chosen.command, "-top", top, *chosen.devices[device].split(), *options])
     shared = _SHARING.format(synthesis=synthesis, least=sharing) if sharing else ""
-    script = _SCRIPT.format(
+    return _SCRIPT.format(
         settings=chosen.settings.get(device, ""),
         synthesis=synthesis,
         shared=shared,
         begin="map_ffs" if sharing else "begin",
     )
+
+
+def synthesise(
+    verilog: str,
+    top: str = "top",
+    *,
+    family: str = "ice40",
+    device: str | None = None,
+    options: Sequence[str] = (),
+    sharing: int = 0,
+) -> Path:
+    """Synthesise a design (cached); arguments and errors are those of `synthesis_script`, and `ToolError`.
+
+    Returns
+    -------
+    pathlib.Path
+        Folder that holds ``netlist.json``, as nextpnr reads it, and ``stat.json``, yosys' count of cells.
+    """
+    script = synthesis_script(top, family=family, device=device, options=options, sharing=sharing)
 
     def build(folder: Path) -> None:
         (folder / "design.v").write_text(verilog)

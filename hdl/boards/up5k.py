@@ -39,6 +39,7 @@ SAMPLED = ("flash_cipo",)
 BUILD_BYTES = 8
 """Of the numbers that tell builds, and configurations, apart."""
 _OSCILLATOR = {48_000_000: "0b00", 24_000_000: "0b01", 12_000_000: "0b10", 6_000_000: "0b11"}
+_OSCILLATOR_TOLERANCE = 0.1
 _MOST_BAUD_ERROR = 0.02
 _MOST_HIDDEN = 258
 
@@ -96,6 +97,15 @@ class Board:
         """Frequency of the clock at pin ``clk_in``; None if the chip's own oscillator is used."""
         name = self._platform.default_clk
         return None if name == "SB_HFOSC" else int(self._resource(name).clock.frequency)
+
+    @property
+    def clock_tolerance(self) -> float:
+        """By which share the clock may be faster or slower than it is said to be.
+
+        Published, at 0 to 85 degrees Celsius: Lattice FPGA-DS-02008 (iCE40 UltraPlus data sheet), the table
+        "Internal Oscillators". A crystal's share is some millionths: none.
+        """
+        return _OSCILLATOR_TOLERANCE if self.crystal_hz is None else 0.0
 
     @property
     def pins(self) -> dict[str, str]:
