@@ -14,12 +14,16 @@ constexpr uint8_t ERASED = 0xff;
 constexpr uint8_t FLAG = 0x7e;
 // Cycles without a byte after which what was sent is taken to be complete, if it does not end with a flag.
 constexpr uint64_t QUIET = 1000;
+// Most cycles that an answer is silent for: a CHECK of 127 blocks of 256 bytes.
+constexpr uint64_t SILENCE = 127 * 256 * 8;
 
-struct Board : Device {
+struct Board final : Device {
     std::vector<uint8_t> flash;
     size_t flash_position = 0;
     uint32_t pace = 1;                 // cycles that a byte takes, at least
     uint32_t rx_wait = 0, tx_wait = 0;  // cycles until the next one
+    uint8_t last = FLAG;               // byte sent
+    uint64_t sent = 0;                 // and in which cycle
 
     // Whether a byte came in or went out.
     bool step() {
@@ -33,7 +37,10 @@ struct Board : Device {
         fall();
         const bool taken = top.PORT(rx, valid) && top.PORT(rx, ready);
         const bool given = top.PORT(tx, valid) && top.PORT(tx, ready);
-        if (given) out.push_back(top.PORT(tx, payload));
+        if (given) {
+            out.push_back(last = top.PORT(tx, payload));
+            sent = cycle;
+        }
         rise();
         if (taken && reads) flash_position++;
         if (taken && !reads) in.pop_front();
@@ -41,11 +48,21 @@ struct Board : Device {
         tx_wait = given ? pace - 1 : tx_wait - (tx_wait != 0);
         return taken || given;
     }
+
+    // Less if something was sent and nothing is on its way.
+    void run(uint64_t cycles) override {
+        uint64_t quiet = 0;
+        for (uint64_t k = 0; k < cycles; k++) {
+            quiet = step() ? 0 : quiet + 1;
+            if (out.empty() || !in.empty()) continue;
+            if (quiet > (out.size() > 1 && out.back() == FLAG ? 0 : QUIET) + pace) break;
+        }
+    }
 };
 
 }  // namespace
 
-EXPORT void *board_new(const uint8_t *flash, uint64_t bytes, uint32_t pace) {
+EXPORT Device *board_new(const uint8_t *flash, uint64_t bytes, uint32_t pace) {
     auto *board = new Board;
     board->flash.assign(flash, flash + bytes);
     board->pace = pace;
@@ -53,31 +70,8 @@ EXPORT void *board_new(const uint8_t *flash, uint64_t bytes, uint32_t pace) {
     return board;
 }
 
-EXPORT void board_free(void *handle) { delete static_cast<Board *>(handle); }
-
-EXPORT void board_send(void *handle, const uint8_t *data, uint64_t bytes) {
-    static_cast<Board *>(handle)->send(data, bytes);
-}
-
-// Runs for some cycles, or until something was sent and nothing is on its way; returns how many bytes were sent.
-EXPORT uint64_t board_run(void *handle, uint64_t cycles) {
-    auto &board = *static_cast<Board *>(handle);
-    uint64_t quiet = 0;
-    for (uint64_t k = 0; k < cycles; k++) {
-        quiet = board.step() ? 0 : quiet + 1;
-        const auto &out = board.out;
-        if (out.empty() || !board.in.empty()) continue;
-        if (quiet > (out.size() > 1 && out.back() == FLAG ? 0 : QUIET) + board.pace) break;
-    }
-    return board.out.size();
-}
-
-EXPORT void board_take(void *handle, uint8_t *out) {
-    static_cast<Board *>(handle)->take(out);
-}
-
-EXPORT uint64_t board_cycles(void *handle) { return static_cast<Board *>(handle)->cycle; }
-EXPORT int board_busy(void *handle) {
-    auto &board = *static_cast<Board *>(handle);
-    return !board.in.empty() || board.top.booting || !board.top.idle;
+EXPORT int board_busy(Device *device) {
+    auto &board = static_cast<Board &>(*device);
+    const bool answers = board.last != FLAG && board.cycle - board.sent < SILENCE;
+    return answers || !board.in.empty() || board.top.booting || !board.top.idle;
 }

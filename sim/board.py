@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
 
 from ..hdl.boards.up5k import BOARDS, Board, Up5k
 from ..hdl.config import AcceleratorConfig
 from ..hdl.link.protocol import REVERSED
-from .build import build_model, load_library
+from .boarddevice import BoardDevice, board_library
 from .verilog import to_verilog
 
-__all__ = ["BoardSim"]
+__all__ = ["BoardSim", "compiled_board", "link_verilog"]
 
 _RUNNER = Path(__file__).with_name("board.cpp")
 _CYCLES = 50_000
@@ -23,27 +22,32 @@ _BITS = 10
 """Of a byte on the line."""
 
 
-@lru_cache(maxsize=4)
-def _verilog(config: AcceleratorConfig, build: bytes) -> str:
+def link_verilog(config: AcceleratorConfig, build: bytes = bytes(8)) -> str:
+    """Verilog of a board from its link's bytes inward; its memories are the simulation's.
+
+    Parameters
+    ----------
+    config
+        The accelerator.
+    build
+        Which build it says it is, 8 bytes.
+    """
     return to_verilog(Up5k(config, build, simulated=True), "board")
+
+
+def compiled_board(verilog: str, options: Sequence[str] = ()) -> ctypes.CDLL:
+    """Compile what `link_verilog` returned; `options` are more arguments for Verilator."""
+    library = board_library(verilog, _RUNNER, ctypes.c_uint32, options=options)
+    library.board_busy.argtypes = [ctypes.c_void_p]
+    return library
 
 
 @lru_cache(maxsize=4)
 def _library(config: AcceleratorConfig, build: bytes) -> ctypes.CDLL:
-    pointer, u32, u64, data = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p
-    functions = (
-        ("new", pointer, [ctypes.c_char_p, u64, u32]),
-        ("free", None, [pointer]),
-        ("send", None, [pointer, ctypes.c_char_p, u64]),
-        ("run", u64, [pointer, u64]),
-        ("take", None, [pointer, data]),
-        ("cycles", u64, [pointer]),
-        ("busy", ctypes.c_int, [pointer]),
-    )
-    return load_library(build_model(_verilog(config, build), "board", _RUNNER), "board", functions)
+    return compiled_board(link_verilog(config, build))
 
 
-class BoardSim:
+class BoardSim(BoardDevice):
     """A UP5K board, simulated clock by clock; it does the same every time.
 
     Parameters
@@ -82,14 +86,8 @@ class BoardSim:
     ) -> None:
         self.clock_hz: float | None = board.clock_hz
         self.baud = board.baud
-        self._library = _library(config, build)
         pace = _BITS * round(board.clock_hz / self.baud) if paced else 1
-        self._handle = self._library.board_new(flash.translate(REVERSED), len(flash), pace)
-
-    def __del__(self) -> None:
-        handle, self._handle = self.__dict__.get("_handle"), None
-        if handle:
-            self._library.board_free(handle)
+        super().__init__(_library(config, build), flash.translate(REVERSED), pace)
 
     def exchange(self, data: bytes, cycles: int = _CYCLES) -> bytes:
         """Give the board bytes, let it run, and return what it sent.
@@ -97,17 +95,9 @@ class BoardSim:
         It runs until it has sent something and nothing is left to receive or to send, but at most for
         `cycles`: what it has not received by then waits for the next call.
         """
-        self._library.board_send(self._handle, data, len(data))
-        sent = np.zeros(self._library.board_run(self._handle, cycles), np.uint8)
-        self._library.board_take(self._handle, sent.ctypes.data)
-        return sent.tobytes()
-
-    @property
-    def cycles(self) -> int:
-        """Clock cycles since power-up."""
-        return int(self._library.board_cycles(self._handle))
+        return super().exchange(data, cycles)
 
     @property
     def busy(self) -> bool:
-        """Whether there is something to do: bytes to receive, flash to read, a token to compute."""
+        """Whether something is to be done: bytes to receive, flash to read, a token to compute, an answer."""
         return bool(self._library.board_busy(self._handle))

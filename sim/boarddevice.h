@@ -1,4 +1,4 @@
-// A board's compiled top level: its clock and reset, and bytes that wait to be received or taken.
+// A board's compiled top level: its clock and reset, bytes that wait to be received or taken, and what Python calls.
 
 #pragma once
 
@@ -13,6 +13,11 @@
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 struct Device {
+    virtual ~Device() = default;
+
+    // Runs for some cycles, or less where there is no more to wait for.
+    virtual void run(uint64_t cycles) = 0;
+
     VerilatedContext context;
     Vmodel top{&context};
     std::deque<uint8_t> in;    // what the board has not received
@@ -47,3 +52,19 @@ struct Device {
         out.clear();
     }
 };
+
+// What `boarddevice.py` calls; a file that includes this one adds board_new.
+
+EXPORT void board_free(Device *device) { delete device; }
+
+EXPORT void board_send(Device *device, const uint8_t *data, uint64_t bytes) { device->send(data, bytes); }
+
+// Returns how many bytes the board has sent that were not taken.
+EXPORT uint64_t board_run(Device *device, uint64_t cycles) {
+    device->run(cycles);
+    return device->out.size();
+}
+
+EXPORT void board_take(Device *device, uint8_t *out) { device->take(out); }
+
+EXPORT uint64_t board_cycles(Device *device) { return device->cycle; }

@@ -40,7 +40,7 @@ struct Flash {
     }
 };
 
-struct Pins : Device {
+struct Pins final : Device {
     Flash flash;
     double bit = 1;         // cycles of the host's bit
     double tx_time = 0;     // of the byte being sent to the board, in cycles; -1 if none
@@ -48,6 +48,10 @@ struct Pins : Device {
     double rx_time = 0;
     int rx_bits = -1;
     uint8_t rx_byte = 0;
+
+    void run(uint64_t cycles) override {
+        for (uint64_t k = 0; k < cycles; k++) step();
+    }
 
     void step() {
         // To the board: start, eight bits, stop.
@@ -91,7 +95,7 @@ struct Pins : Device {
 
 }  // namespace
 
-EXPORT void *pins_new(const uint8_t *flash, uint64_t bytes, uint64_t offset, double bit) {
+EXPORT Device *board_new(const uint8_t *flash, uint64_t bytes, uint64_t offset, double bit) {
     auto *pins = new Pins;
     pins->flash.data.assign(flash, flash + bytes);
     pins->flash.offset = offset;
@@ -99,21 +103,4 @@ EXPORT void *pins_new(const uint8_t *flash, uint64_t bytes, uint64_t offset, dou
     pins->top.rx = 1;
     pins->reset();
     return pins;
-}
-
-EXPORT void pins_free(void *handle) { delete static_cast<Pins *>(handle); }
-
-EXPORT void pins_send(void *handle, const uint8_t *data, uint64_t bytes) {
-    static_cast<Pins *>(handle)->send(data, bytes);
-}
-
-// Runs for some cycles; returns how many bytes the board has sent that were not taken.
-EXPORT uint64_t pins_run(void *handle, uint64_t cycles) {
-    auto &pins = *static_cast<Pins *>(handle);
-    for (uint64_t k = 0; k < cycles; k++) pins.step();
-    return pins.out.size();
-}
-
-EXPORT void pins_take(void *handle, uint8_t *out) {
-    static_cast<Pins *>(handle)->take(out);
 }

@@ -6,11 +6,9 @@ import ctypes
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from ..hdl.boards.up5k import BOARDS, Board, Up5kTop
 from ..hdl.config import AcceleratorConfig
-from .build import build_model, load_library
+from .boarddevice import BoardDevice, board_library
 from .verilog import to_verilog
 
 __all__ = ["PinSim", "board_verilog"]
@@ -37,18 +35,10 @@ def board_verilog(
 
 @lru_cache(maxsize=2)
 def _library(verilog: str) -> ctypes.CDLL:
-    pointer, u64, data, real = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_double
-    functions = (
-        ("new", pointer, [ctypes.c_char_p, u64, u64, real]),
-        ("free", None, [pointer]),
-        ("send", None, [pointer, ctypes.c_char_p, u64]),
-        ("run", u64, [pointer, u64]),
-        ("take", None, [pointer, data]),
-    )
-    return load_library(build_model(verilog, "board", _RUNNER), "pins", functions)
+    return board_library(verilog, _RUNNER, ctypes.c_uint64, ctypes.c_double)
 
 
-class PinSim:
+class PinSim(BoardDevice):
     """A UP5K board by its UART's and its flash's pins.
 
     Parameters
@@ -76,18 +66,5 @@ class PinSim:
         flash: bytes = b"",
         drift: float = 0.0,
     ) -> None:
-        self._library = _library(verilog)
         bit = board.clock_hz / board.baud * (1 + drift)
-        self._handle = self._library.pins_new(flash, len(flash), board.flash_offset, bit)
-
-    def __del__(self) -> None:
-        handle, self._handle = self.__dict__.get("_handle"), None
-        if handle:
-            self._library.pins_free(handle)
-
-    def exchange(self, data: bytes, cycles: int) -> bytes:
-        """Send bytes to the board, let it run, and return what it sent."""
-        self._library.pins_send(self._handle, data, len(data))
-        sent = np.zeros(self._library.pins_run(self._handle, cycles), np.uint8)
-        self._library.pins_take(self._handle, sent.ctypes.data)
-        return sent.tobytes()
+        super().__init__(_library(verilog), flash, board.flash_offset, bit)
