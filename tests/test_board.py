@@ -31,6 +31,7 @@ from link_host import (
     WEIGHTS,
     WRITE,
     Host,
+    answers,
     request,
 )
 from tritforge.hdl.accelerator import CAUSES
@@ -134,6 +135,17 @@ def test_memory_holds_what_was_loaded(device: Device) -> None:
     for start in range(0, len(whole), 127 * 256):
         part = whole[start : start + 127 * 256]
         device.ask(CHECK | WEIGHTS, start // 2, count=len(part) // 256, covered=part)
+
+
+def test_a_board_is_busy_until_its_answer_has_ended(device: Device) -> None:
+    device.open()
+    asked = request(9, CHECK | WEIGHTS, count=20)
+    sent = device.board.exchange(asked)
+    assert device.board.busy
+    assert not answers(sent, device.memory[: 20 * 256])
+    while device.board.busy:
+        sent += device.board.exchange(b"")
+    assert [answer.number for answer in answers(sent, device.memory[: 20 * 256])] == [9]
 
 
 @pytest.mark.parametrize("temperature", [None, 0.8])

@@ -50,6 +50,18 @@ def test_the_same_for_programs() -> None:
     assert found["findings"]["speed"]["host_tokens_per_second"] > 0
 
 
+def test_the_board_s_own_top_level_is_well_and_its_cycles_are_counted(needs_compiler: None) -> None:
+    result = run("--sim", "rtl", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["port"] == "the simulated board (rtl)"
+    assert {name: each["ok"] for name, each in found["findings"].items()} == dict.fromkeys(NAMES, True)
+    cycles, speed = found["findings"]["cycles"], found["findings"]["speed"]
+    assert sum(cycles["causes"].values()) == pytest.approx(cycles["cycles_per_token"], rel=1e-3)
+    rate = speed["clock_hz"] / cycles["cycles_per_token"]
+    assert speed["device_tokens_per_second"] == pytest.approx(rate, rel=1e-3)
+
+
 def failed(result: Result) -> set[str]:
     assert result.exit_code == 1
     assert result.stdout.splitlines()[-1] == "something is wrong"

@@ -57,6 +57,28 @@ def test_a_host_finds_a_board_there(how: list[str]) -> None:
     assert process.returncode == 0
 
 
+def said(*arguments: str, stdin: str = "") -> str:
+    """What a command says that succeeds with the model micro."""
+    result = CliRunner().invoke(cli, [*arguments, "--model", "micro"], input=stdin)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("how", [[], ["--listen", "tcp:0"]])
+def test_chat_and_selftest_talk_to_the_board_s_own_top_level(needs_compiler: None, how: list[str]) -> None:
+    model = load("micro")
+    assert model.tokenizer is not None
+    story = [*GoldenEngine(model.integers).generate(model.encode("To be"), 9, temperature=0.6, seed=3)]
+    with served(*how) as (url, process):
+        told = said("chat", "--port", url, "--max-new", "9", "--seed", "3", stdin="To be\n")
+        assert told == f"To be{model.tokenizer.decode(story)}\n"
+        lines = said("selftest", "--port", url).splitlines()
+        assert lines[0] == f"tritforge selftest of icebreaker (up5k) on {url}, model micro"
+        assert any("0 bytes written and 19,712 there already" in line for line in lines)
+        assert lines[-1] == "all is well"
+    assert process.returncode == 0
+
+
 def test_a_board_with_a_flash_tells_its_story_to_whoever_listens(tmp_path: Path) -> None:
     model = load("micro")
     file = tmp_path / "flash.bin"

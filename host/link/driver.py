@@ -254,13 +254,34 @@ class Board:
             consumed += len(part)
         return consumed
 
+    def cycles(self, token: int, new_tokens: int) -> int:
+        """Choose tokens, which are lost, and return what the counter has counted meanwhile.
+
+        Nobody asks for the tokens: a result waits while the device answers.
+
+        Parameters
+        ----------
+        token
+            The end of the prompt.
+        new_tokens
+            Tokens to choose, 1 to `RING_WORDS`.
+
+        Raises
+        ------
+        TritforgeError
+            If there is no answer, or the tokens take too long.
+        """
+        before = self.counter()
+        self._choose(token, new_tokens)
+        self._wait_until_idle(self.link.rest)
+        self._taken = self.link.ask(Space.RING, self._taken, 0).produced
+        return (self.counter() - before) % (1 << 32)
+
     def run(self, token: int, new_tokens: int) -> Iterator[int]:
         """Consume a token, then yield those that the device chooses and consumes in turn, as they come.
 
-        Once halted, it does nothing.
-
         The device goes on while the reader does something else. Who wants no more calls `halt` and reads on
-        to the end, or `reset`.
+        to the end, or `reset`. A run of a board that is halted already yields nothing.
 
         Parameters
         ----------
@@ -319,11 +340,13 @@ class Board:
     def _choose(self, token: int, new_tokens: int) -> None:
         self.link.write(Space.CHOOSE, new_tokens, words_bytes([token]))
 
-    def _wait_until_idle(self) -> None:
+    def _wait_until_idle(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         end = monotonic() + self._patience
+        meanwhile()
         while not self.link.ask(Space.RING, self._taken, 0).status & Status.IDLE:
             if monotonic() > end:
                 raise self._stopped()
+            meanwhile()
 
     def _results(self) -> Iterator[list[int]]:
         """Yield the words of results as they come, without an end; sometimes none."""

@@ -150,6 +150,10 @@ class Link:
                     return False
         raise self._silent()
 
+    def rest(self) -> None:
+        """Let the device work for a moment without a question."""
+        self._decoder.feed(self._transport.read())
+
     def close(self) -> None:
         """Let the device go."""
         self._transport.close()

@@ -19,14 +19,13 @@ from ...models.loading import Model
 from ...models.software import GoldenEngine
 from .driver import Board, Progress
 from .engine import BoardEngine
-from .payloads import MOST_TOKENS
+from .payloads import MOST_TOKENS, settings_bytes
 
 __all__ = ["Finding", "examine"]
 
 _REQUESTS = 100
 _TOKENS = 64
-_POSITIONS = 8
-_COUNTED_TOKENS = 8
+_POSITIONS = _COUNTED_TOKENS = 8
 _TEMPERATURE, _SEED = 0.8, 1
 
 
@@ -207,17 +206,10 @@ class _Checks:
 
     def cycles(self) -> Finding:
         """Cycles a token, and what they go for."""
-
-        def count(cause: int) -> int:
-            self._begun(self._engine)
-            _ = [*self._engine.generate(self._opening, _COUNTED_TOKENS, cause=cause)]
-            return self._engine.cycles
-
-        together = count(EVERY_CAUSE)
-        if not together:
+        each = self._cycles_per_token(EVERY_CAUSE)
+        if not each:
             return Finding("cycles", True, "none counted")
-        causes = {name: count(number) / _COUNTED_TOKENS for number, name in enumerate(CAUSES)}
-        each = together / _COUNTED_TOKENS
+        causes = {name: self._cycles_per_token(number) for number, name in enumerate(CAUSES)}
         # A result waits now and then until the link has answered, so not all runs have the same cycles.
         ok = abs(sum(causes.values()) - each) < 0.01 * each
         shares = ", ".join(f"{name} {cycles / each:.1%}" for name, cycles in causes.items() if cycles)
@@ -228,15 +220,24 @@ class _Checks:
             {"cycles_per_token": each, "causes": causes},
         )
 
+    def _cycles_per_token(self, cause: int) -> float:
+        """Cycles of a cause in a generation, by its tokens; 0 if the device counts none."""
+        self._begun(self._engine)
+        board = self._engine.board
+        board.write_settings(settings_bytes(cause=cause))
+        board.consume(self._opening[:-1])
+        return board.cycles(self._opening[-1], _COUNTED_TOKENS) / _COUNTED_TOKENS
+
     def speed(self) -> Finding:
         """The device's own speed, and what is seen of it here."""
         engine = self._begun(self._engine)
-        count = len([*engine.generate(self._opening, _TOKENS)])
+        _ = [*engine.generate(self._opening, _TOKENS)]
         seen = engine.timing.tokens_per_second
         values: dict[str, Any] = {"host_tokens_per_second": seen, "device_tokens_per_second": None}
         device = "unknown, since its clock or its cycles are"
-        if self._clock_hz and engine.cycles:
-            rate = self._clock_hz * count / engine.cycles
+        each = self._cycles_per_token(EVERY_CAUSE)
+        if self._clock_hz and each:
+            rate = self._clock_hz / each
             values |= {"device_tokens_per_second": rate, "clock_hz": self._clock_hz}
             device = f"{rate:,.0f} tokens/s at {self._clock_hz / 1e6:g} MHz"
         return Finding("speed", True, f"device: {device}; seen over the link: {seen:,.1f} tokens/s", values)
