@@ -22,8 +22,8 @@ struct Board final : Device {
     size_t flash_position = 0;
     uint32_t pace = 1;                 // cycles that a byte takes, at least
     uint32_t rx_wait = 0, tx_wait = 0;  // cycles until the next one
-    uint8_t last = FLAG;               // byte sent
-    uint64_t sent = 0;                 // and in which cycle
+    bool answers = false;              // a frame has begun and not ended; text leaves without one
+    uint64_t sent = 0;                 // cycle of the last byte sent
 
     // Whether a byte came in or went out.
     bool step() {
@@ -38,12 +38,16 @@ struct Board final : Device {
         const bool taken = top.PORT(rx, valid) && top.PORT(rx, ready);
         const bool given = top.PORT(tx, valid) && top.PORT(tx, ready);
         if (given) {
-            out.push_back(last = top.PORT(tx, payload));
+            out.push_back(top.PORT(tx, payload));
+            answers ^= out.back() == FLAG;
             sent = cycle;
         }
         rise();
         if (taken && reads) flash_position++;
-        if (taken && !reads) in.pop_front();
+        if (taken && !reads) {
+            in.pop_front();
+            answers = false;
+        }
         rx_wait = taken ? pace - 1 : rx_wait - (rx_wait != 0);
         tx_wait = given ? pace - 1 : tx_wait - (tx_wait != 0);
         return taken || given;
@@ -72,6 +76,6 @@ EXPORT Device *board_new(const uint8_t *flash, uint64_t bytes, uint32_t pace) {
 
 EXPORT int board_busy(Device *device) {
     auto &board = static_cast<Board &>(*device);
-    const bool answers = board.last != FLAG && board.cycle - board.sent < SILENCE;
+    const bool answers = board.answers && board.cycle - board.sent < SILENCE;
     return answers || !board.in.empty() || board.top.booting || !board.top.idle;
 }
