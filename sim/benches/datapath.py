@@ -627,15 +627,23 @@ async def _long_texts_with_bubbles_and_stalls(driver: Driver) -> None:
     await _texts(driver, 3, 2, bubbles=0.4, stalls=0.5)
 
 
-async def _hundreds_of_passes(driver: Driver) -> None:
-    """Products that change x, and projections of it, one behind another."""
-    stream, draw = _begun(driver, 4)
+async def _passes(driver: Driver, seed: int, **how: Any) -> None:
+    """200 operations one behind another: products that change x, and projections of it."""
+    stream, draw = _begun(driver, seed, **how)
     await stream.embed(draw.random.integers(INT8.low, INT8.high + 1, _HIDDEN), draw.header(-22, -12))
     await stream.over(draw.project(_HIDDEN, own_energy=True))
     await stream.output_scale(draw.header(*_VECTOR))
     for _ in range(100):
         await stream.product(Mode.RESIDUAL, draw.sums(_HIDDEN), running=draw.project(_HIDDEN, running=True))
         await stream.over(draw.project(_HIDDEN))
+
+
+async def _hundreds_of_passes(driver: Driver) -> None:
+    await _passes(driver, 4)
+
+
+async def _hundreds_of_passes_with_bubbles(driver: Driver) -> None:
+    await _passes(driver, 7, bubbles=0.4)
 
 
 async def _states_from_another_stream(driver: Driver) -> None:
@@ -725,6 +733,7 @@ BENCHES = (
             _long_texts_without_a_bubble,
             _long_texts_with_bubbles_and_stalls,
             _hundreds_of_passes,
+            _hundreds_of_passes_with_bubbles,
             _states_from_another_stream,
             _a_stream_without_a_token,
             _reset_in_the_middle,

@@ -110,20 +110,29 @@ async def _corners(driver: Driver) -> None:
         await _quantise(driver, products, levels, random, slot=slot % 2)
 
 
-async def _without_a_bubble(driver: Driver) -> None:
-    random = np.random.default_rng(1)
-    for k in range(40):
+async def _vectors(driver: Driver, seed: int, vectors: int, bubbles: Sequence[float] = (0.0,)) -> None:
+    random = np.random.default_rng(seed)
+    for k in range(vectors):
         count = int(random.integers(1, _DEPTH + 1))
-        await _quantise(driver, _products(random, count), _levels(random, count), random, slot=k % 2)
+        levels = _levels(random, count)
+        share = float(random.choice(bubbles))
+        await _quantise(driver, _products(random, count), levels, random, slot=k % 2, bubbles=share)
+
+
+async def _without_a_bubble(driver: Driver) -> None:
+    await _vectors(driver, 1, 20)
 
 
 async def _with_random_bubbles(driver: Driver) -> None:
-    random = np.random.default_rng(2)
-    for k in range(30):
-        count = int(random.integers(1, _DEPTH + 1))
-        bubbles = float(random.choice([0.2, 0.9]))
-        levels = _levels(random, count)
-        await _quantise(driver, _products(random, count), levels, random, slot=k % 2, bubbles=bubbles)
+    await _vectors(driver, 2, 15, (0.2, 0.9))
+
+
+async def _hundreds_without_a_bubble(driver: Driver) -> None:
+    await _vectors(driver, 4, 200)
+
+
+async def _hundreds_with_random_bubbles(driver: Driver) -> None:
+    await _vectors(driver, 5, 200, (0.2, 0.6))
 
 
 async def _reset_in_the_middle(driver: Driver) -> None:
@@ -167,6 +176,7 @@ BENCHES = (
             },
         ),
         (_DEPTH, _TABLES, TRITS_PER_BYTE * _BLOCKS),
+        named(_hundreds_without_a_bubble, _hundreds_with_random_bubbles),
     ),
 )
 """One bench."""

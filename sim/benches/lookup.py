@@ -87,13 +87,21 @@ async def _hundreds_one_behind_another(driver: Driver) -> None:
     await _filled(memory, activations, random.integers(0, _BLOCKS, 200).tolist())
 
 
-async def _with_pauses(driver: Driver) -> None:
-    memory, activations, random = _begun(driver, 2)
-    for block in random.integers(0, _BLOCKS, 20).tolist():
+async def _pauses(driver: Driver, seed: int, fills: int) -> None:
+    memory, activations, random = _begun(driver, seed)
+    for block in random.integers(0, _BLOCKS, fills).tolist():
         await _filled(memory, activations, [block])
         for _ in range(random.integers(1, 9)):
             seen = await driver.cycle(start=0, **driver.noise(random, "block", "word"))
             expect("write and done behind a fill", [seen.write, seen.done], [0, 0])
+
+
+async def _with_pauses(driver: Driver) -> None:
+    await _pauses(driver, 2, 20)
+
+
+async def _hundreds_with_pauses(driver: Driver) -> None:
+    await _pauses(driver, 5, 200)
 
 
 async def _begun_again(driver: Driver) -> None:
@@ -234,7 +242,7 @@ BENCHES = (
             },
         ),
         (_TABLES, TRITS_PER_BYTE * _BLOCKS),
-        named(_hundreds_one_behind_another),
+        named(_hundreds_one_behind_another, _hundreds_with_pauses),
     ),
     Bench(
         "lookup_dot",

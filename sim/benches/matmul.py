@@ -265,6 +265,13 @@ async def _with_bubbles_waits_and_doubts(driver: Driver) -> None:
         await multiply(driver, _CONFIG, products, random, bubbles=bubbles, waits=waits, doubts=doubts)
 
 
+async def _hundreds_with_bubbles_waits_and_doubts(driver: Driver) -> None:
+    random = np.random.default_rng(8)
+    shapes = random.integers(1, (9, 41), (200, 2)).tolist()
+    products = [draw_product(random, *shape) for shape in shapes]
+    await multiply(driver, _CONFIG, products, random, bubbles=0.3, waits=0.2, doubts=1)
+
+
 async def _one_by_one(driver: Driver) -> None:
     random = np.random.default_rng(6)
     products = [draw_product(random, 140, 50), draw_product(random, 20, 120)]
@@ -316,6 +323,7 @@ BENCHES = (
             _without_a_bubble,
             _hundreds_one_behind_another,
             _with_bubbles_waits_and_doubts,
+            _hundreds_with_bubbles_waits_and_doubts,
             _one_by_one,
             _reset_in_the_middle,
         ),
