@@ -31,7 +31,7 @@ def settings_layout(streams: int) -> StructLayout:
     """Run settings of an accelerator.
 
     `temperature` is the SCALE of 1 / temperature, used if `sample` is set; `halt` ends a generation at its
-    next token; `chain` makes the streams successive positions of one text.
+    next token; `chain` makes so many streams, the first ones, successive positions of one text.
     """
     return StructLayout(
         {
@@ -40,7 +40,7 @@ def settings_layout(streams: int) -> StructLayout:
             "sample": unsigned(1),
             "emit_raw": unsigned(1),
             "halt": unsigned(1),
-            "chain": unsigned(1),
+            "chain": range(streams + 1),
             "temperature_mantissa": unsigned(SCALE.bits),
             "temperature_exponent": signed(EXPONENT_BITS),
             "seeds": ArrayLayout(unsigned(32), streams),
@@ -244,6 +244,10 @@ class Accelerator(wiring.Component):
             sequencer.program_address.eq(self.program_address),
             sequencer.program_word.eq(self.program_word),
         ]
+        # Positions of one text: each goes on from the state of the one before, and the last one's is kept, in
+        # the first stream's memory.
+        several = len(datapaths) > 1
+        chained, keep = (settings.chain != 0, settings.chain < 2) if several else (0, ~settings.chain)
         first = Signal(len(datapaths))
         m.d.sync += first.eq(Cat(position == 0 for position in conductor.positions))
         for k, datapath in enumerate(datapaths):
@@ -264,19 +268,17 @@ class Accelerator(wiring.Component):
                 datapath.state_address.eq(self.state_address),
                 datapath.state_write.eq(self.state_write & (self.state_stream == k)),
                 datapath.state_write_value.eq(self.state_write_value),
-                # Positions of one text: each goes on from the state of the one before, and the last one's is
-                # kept, in the first stream's memory.
-                datapath.chained.eq(settings.chain if k else 0),
-                datapath.keep.eq(conductor.active[k] & ~settings.chain),
+                datapath.chained.eq(chained if k else 0),
+                datapath.keep.eq(conductor.active[k] & keep),
             ]
             if k:
                 m.d.comb += datapath.chain.eq(datapaths[k - 1].h)
-        if len(datapaths) > 1:
-            m.d.comb += [
-                datapaths[0].other_write.eq(settings.chain & datapaths[-1].h_write),
-                datapaths[0].other_row.eq(datapaths[-1].h_row),
-                datapaths[0].other_h.eq(datapaths[-1].h),
-            ]
+                with m.If(settings.chain == k + 1):
+                    m.d.comb += [
+                        datapaths[0].other_write.eq(datapath.h_write),
+                        datapaths[0].other_row.eq(datapath.h_row),
+                        datapaths[0].other_h.eq(datapath.h),
+                    ]
 
     def _raw(self, m: Module, conductor: Conductor, matmul: MatMul, datapaths: list[Datapath]) -> None:
         """Raw logits of all streams in turn; a row's last one lets the next row come."""

@@ -1,6 +1,6 @@
 """Takes tokens from the host, counts positions, and feeds sampled tokens back."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out
@@ -42,10 +42,11 @@ class Conductor(wiring.Component):
     """Runs the sequencer once for a step: a token of each stream that has one.
 
     A step begins when the host offers no token that could still join it. After a token with `new_tokens`,
-    chosen tokens are consumed in turn until so many have been chosen or a stop token was. With `chain` the
-    streams are successive positions of one text, the first stream's, and a step waits for a token for each.
-    Latency: `latency` cycles, at most, from `done` to the next `start`, if results are taken at once. Cost:
-    for each stream a 32-bit counter of positions, a 16-bit one of tokens, a 16-bit token.
+    chosen tokens are consumed in turn until so many have been chosen or a stop token was. With `chain` so
+    many streams, the first ones, are successive positions of one text, the first stream's, and a step waits
+    for a token for each. Latency: `latency` cycles, at most, from `done` to the next `start`, if results are
+    taken at once. Cost: for each stream a 32-bit counter of positions, a 16-bit one of tokens, a 16-bit
+    token.
 
     Parameters
     ----------
@@ -58,8 +59,8 @@ class Conductor(wiring.Component):
         See `TOKEN` and `RESULT`.
     stops, stops_enabled, halt : In
         When to stop generating; `halt` stops at once.
-    chain : In(1)
-        The streams are positions of one text.
+    chain : In
+        Streams that are positions of one text; 0 where each stream has its own.
     set_position, position_stream, new_position : In
         Moves a stream to a position while `idle`; 0 begins a text, with zero state.
     positions : Out
@@ -88,7 +89,7 @@ class Conductor(wiring.Component):
                 "stops": In(ArrayLayout(unsigned(COUNT_BITS), STOPS)),
                 "stops_enabled": In(STOPS),
                 "halt": In(1),
-                "chain": In(1),
+                "chain": In(range(streams + 1)),
                 "set_position": In(1),
                 "position_stream": In(STREAM_BITS),
                 "new_position": In(32),
@@ -135,6 +136,10 @@ class Conductor(wiring.Component):
             enough.eq(left[at] <= 1),
         ]
         m.d.comb += last.eq(enough | stopped.any() | self.halt)
+        gathered: Value = self.active.all()
+        if self._streams > 1:
+            gathered = Cat(self.active[k] | (self.chain < k + 1) for k in streams).all()
+        together = self.chain if self._streams > 1 else 1
         with m.FSM():
             with m.State("GATHER"):
                 m.d.comb += [
@@ -154,7 +159,7 @@ class Conductor(wiring.Component):
                                 self.active[k].eq(1),
                                 left[k].eq(offered.new_tokens),
                             ]
-                with m.Elif(Mux(self.chain, self.active.all(), self.active.any())):
+                with m.Elif(Mux(self.chain, gathered, self.active.any())):
                     m.next = "START"
             with m.State("START"):
                 m.d.comb += self.start.eq(1)
@@ -168,7 +173,7 @@ class Conductor(wiring.Component):
                         with m.If(self.active[k]):
                             m.d.sync += self.positions[k].eq(self.positions[k] + 1)
                     with m.If(self.chain):
-                        m.d.sync += self.positions[0].eq(self.positions[0] + self._streams)
+                        m.d.sync += self.positions[0].eq(self.positions[0] + together)
                     m.next = "RESULT"
             with m.State("RESULT"):
                 m.d.comb += self.results.valid.eq(here & self.logits.bit_select(at, 1))

@@ -63,7 +63,7 @@ _DESCRIPTIONS = {
     "sample": "1: tokens are drawn at a temperature; 0: the most likely is taken.",
     "emit_raw": "1: every raw logit leaves, and must be taken.",
     "halt": "1: a generation ends at its next token.",
-    "chain": "1: the streams are successive positions of one text, the first stream's.",
+    "chain": "Streams that are successive positions of one text, the first stream's; 0: each has its own.",
     "temperature_mantissa": "1 / temperature is mantissa x 2^exponent.",
     "temperature_exponent": "See TEMPERATURE_MANTISSA.",
     "seeds": "Of the random choices of a stream.",

@@ -49,7 +49,8 @@ STREAMS = (1, 2, 4)
 
 _FAMILY = "ice40"
 _MODEL = "tiny"
-_PROMPT = 65
+_PROMPT = 64
+"""Tokens; all but the last are read, which is no multiple of any number of streams."""
 _GENERATED = 32
 
 

@@ -41,7 +41,8 @@ streams = click.option(
     "--streams",
     type=int,
     metavar="N",
-    help="Texts that share every weight beat, instead of the accelerator's own number.",
+    help="Streams of the accelerator, instead of its own number: so many texts, or tokens of one prompt,"
+    " share every weight beat.",
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")

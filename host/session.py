@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["open_accelerator", "open_engine", "open_image", "open_rtl"]
 
 
-def open_engine(model: Model, name: str, accel: str | None = None) -> Engine:
-    """Return the engine of a name: ``float``, ``golden`` or ``rtl``.
+def open_engine(model: Model, name: str, accel: str | None = None, streams: int | None = None) -> Engine:
+    """Return the engine of a name: ``float``, ``golden`` or ``rtl``, the last as `open_accelerator` has it.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def open_engine(model: Model, name: str, accel: str | None = None) -> Engine:
         return FloatEngine(model.checkpoint)
     if name == "golden":
         return GoldenEngine(model.integers)
-    return open_rtl(model, open_accelerator(model, accel))
+    return open_rtl(model, open_accelerator(model, accel, streams))
 
 
 def open_accelerator(model: Model, name: str | None, streams: int | None = None) -> AcceleratorConfig:

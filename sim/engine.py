@@ -240,8 +240,8 @@ class RtlEngine:
         tokens
             Stream -> token, the streams in order.
         together
-            The tokens are successive ones of the first stream's text, one for each stream there is; else each
-            belongs to its own stream's text.
+            The tokens are successive ones of the first stream's text, one for each of the first streams; else
+            each belongs to its own stream's text.
 
         Returns
         -------
@@ -249,7 +249,7 @@ class RtlEngine:
             Stream -> raw logits (V,) and the factor that makes them logits.
         """
         self._next = None
-        self._settings(emit_raw=1, chain=together)
+        self._settings(emit_raw=1, chain=len(tokens) if together else 0)
         for stream, token in tokens.items():
             self._push(token, logits=1, stream=stream)
         scales = {}
@@ -270,11 +270,9 @@ class RtlEngine:
         return found
 
     def _positions(self, count: int) -> Iterator[range]:
-        """Positions of one text in groups that pass together: as many as there are streams, or one."""
+        """Positions of one text in groups that pass together: as many as there are streams, or are left."""
         streams = self.accelerator.streams
-        whole = count // streams * streams
-        yield from (range(t, t + streams) for t in range(0, whole, streams))
-        yield from (range(t, t + 1) for t in range(whole, count))
+        return (range(t, min(t + streams, count)) for t in range(0, count, streams))
 
     def generate(
         self,
@@ -404,7 +402,7 @@ class RtlEngine:
         first = self._cycles()
         for group in self._positions(len(prompt) - 1):
             self._next = None
-            self._settings(**settings, chain=len(group) > 1)
+            self._settings(**settings, chain=len(group) if len(group) > 1 else 0)
             for stream, t in enumerate(group):
                 self._push(int(prompt[t]), stream=stream)
             self._run(_WAITS)

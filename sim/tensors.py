@@ -85,7 +85,7 @@ def steps(texts: Sequence[NDArray[np.int64]], streams: int) -> Iterator[list[Pla
     texts
         (T,) tokens each.
     streams
-        Of the accelerator. At the end of one text they pass singly, if they are fewer.
+        Of the accelerator. At the end of one text fewer may pass.
 
     Raises
     ------
@@ -98,9 +98,7 @@ def steps(texts: Sequence[NDArray[np.int64]], streams: int) -> Iterator[list[Pla
         )
     if len(texts) == 1:
         places = [Place(0, t, int(token), t % streams) for t, token in enumerate(texts[0])]
-        whole = len(places) // streams * streams
-        yield from (places[t : t + streams] for t in range(0, whole, streams))
-        yield from ([Place(0, each.position, each.token, 0)] for each in places[whole:])
+        yield from (places[t : t + streams] for t in range(0, len(places), streams))
         return
     for t in range(max(map(len, texts), default=0)):
         yield [Place(k, t, int(text[t]), k) for k, text in enumerate(texts) if t < len(text)]

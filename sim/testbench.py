@@ -147,7 +147,7 @@ def _chain(golden: GoldenModel, prompt: NDArray[np.int64], settings: dict[str, A
         0,
         start,
         [{"token": int(token), "logits": 1, "stream": k} for k, token in enumerate(prompt)],
-        settings | {"chain": 1},
+        settings | {"chain": len(prompt)},
         [
             _result(golden, logits, k, k, settings) | {"last": 1, "stream": k}
             for k in range(len(prompt))

@@ -96,11 +96,11 @@ def test_texts_of_different_lengths_are_equal_in_every_element(
 def test_positions_of_one_text_that_pass_together_are_equal_in_every_element(
     image: Image, streams: int
 ) -> None:
-    for length in (1, streams - 1, streams, streams + 1, 3 * streams + 1):
+    for length in (*range(1, 2 * streams + 2), 4 * streams - 1):
         found = compare(image, CONFIGS[streams], *draw(length, length))
         assert found.first_difference is None
         assert found.tokens == length
-        assert found.values_compared == length * VALUES + length // streams + length % streams
+        assert found.values_compared == length * VALUES + -(-length // streams)
 
 
 @needs_compiler

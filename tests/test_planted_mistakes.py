@@ -305,7 +305,7 @@ MISTAKES = [
     Mistake(
         "a stream goes on from another one's state",
         "hdl.accelerator",
-        "datapath.chained.eq(settings.chain if k else 0)",
+        "datapath.chained.eq(chained if k else 0)",
         "datapath.chained.eq(1 if k else 0)",
         "accelerator_pair",
         "two_tokens_at_once",

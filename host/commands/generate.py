@@ -17,6 +17,7 @@ __all__ = ["command"]
     epilog=options.examples(
         'tritforge generate tiny --prompt "Once upon a time" --max-new 200 --engine golden',
         'tritforge generate tiny --prompt "Tom had a" --max-new 100 --engine rtl --temperature 0.8 --seed 3',
+        'tritforge generate tiny --prompt "Once upon a time" --max-new 20 --engine rtl --streams 4',
         'echo "ROMEO:" | tritforge generate bard --max-new 300 --engine float --temperature 0.7',
         'tritforge generate tiny --prompt "One day" --max-new 50 --engine golden --state story.npz',
         'tritforge generate tiny --prompt "" --max-new 50 --engine rtl --state story.npz',
@@ -37,6 +38,7 @@ __all__ = ["command"]
     help="Continue from this file if it exists, and save the state there; golden and rtl exchange it.",
 )
 @options.accel
+@options.streams
 @options.as_json
 def command(
     model: str,
@@ -48,6 +50,7 @@ def command(
     seed: int,
     state: Path | None,
     accel: str | None,
+    streams: int | None,
     as_json: bool,
 ) -> None:
     """Generate text on any engine.
@@ -59,6 +62,10 @@ def command(
     counts in both.
 
     With the same seed every engine draws the same random numbers, and golden and rtl give the same text.
+
+    An accelerator of several streams reads each weight once for so many tokens of the prompt. All presets
+    have one; --streams gives them more. The text stays the same, and generation is no faster: a token can be
+    read only when it has been chosen.
     """
     from ...models.engine import State
     from ...models.loading import load
@@ -66,6 +73,8 @@ def command(
 
     if prompt is not None and tokens is not None:
         raise click.UsageError("--prompt and --tokens exclude each other.")
+    if streams is not None and engine != "rtl":
+        raise click.UsageError("--streams belongs to the accelerator: choose --engine rtl.")
     opened = load(model)
     before = State.load(state) if state is not None and state.exists() else None
     if tokens is not None:
@@ -74,7 +83,7 @@ def command(
         text = _standard_input() if prompt is None else prompt
         # Without text nothing has to be encoded, so a model without a tokenizer can go on, too.
         given = opened.encode(text, continued=before is not None) if text or not before else []
-    runner = open_engine(opened, engine, accel)
+    runner = open_engine(opened, engine, accel, streams)
     runner.reset(before)
 
     stream = opened.tokenizer.stream() if opened.tokenizer else None
@@ -106,8 +115,15 @@ def command(
     hardware = ""
     if engine == "rtl":
         rtl: Any = runner
-        result |= {"cycles_per_token": rtl.cycles_per_token, "lane_use": rtl.lane_use}
-        hardware = f"; {rtl.cycles_per_token:,.0f} cycles a token, lanes used {rtl.lane_use:.1%} (simulated)"
+        result |= {
+            "prompt_cycles": rtl.prompt_cycles,
+            "cycles_per_token": rtl.cycles_per_token,
+            "lane_use": rtl.lane_use,
+        }
+        hardware = (
+            f"; {rtl.prompt_cycles:,} cycles to the prompt's last token, then {rtl.cycles_per_token:,.0f} a"
+            f" token, lanes used {rtl.lane_use:.1%} (simulated)"
+        )
     if as_json:
         print_json(result)
         return

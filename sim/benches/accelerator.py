@@ -184,11 +184,12 @@ class _Host:
         stops = [stop for k, stop in enumerate(settings.stops) if settings.stops_enabled >> k & 1]
         for text in texts:
             k = text.stream
-            if settings.chain:  # every token's logits, by the streams in turn
+            if settings.chain:  # every token's logits, by the first streams in turn
                 for t, token in enumerate(text.prompt):
-                    result, sums = self._choice(0, self._forward(0, token), settings, t % streams)
-                    results[t % streams].append((*result, 1))
-                    raw[t % streams] += enumerate(sums.tolist())
+                    at = t % settings.chain
+                    result, sums = self._choice(0, self._forward(0, token), settings, at)
+                    results[at].append((*result, 1))
+                    raw[at] += enumerate(sums.tolist())
                 continue
             for token in text.prompt[:-1]:
                 self._forward(k, token)
@@ -207,16 +208,15 @@ class _Host:
         """Tokens of all texts, the streams in turn."""
         queues = []
         for text in texts:
-            streams = self.system.config.streams
             queue = []
             for t, token in enumerate(text.prompt):
                 last = t == len(text.prompt) - 1
                 queue.append(
                     {
                         "token": token,
-                        "logits": int(last or chain),
+                        "logits": int(last or chain > 0),
                         "new_tokens": text.new_tokens if last and not chain else 0,
-                        "stream": t % streams if chain else text.stream,
+                        "stream": t % chain if chain else text.stream,
                     }
                 )
             queues.append(queue)
@@ -342,11 +342,12 @@ async def _samples(driver: Driver) -> None:
 
 
 async def _positions_of_one_text(driver: Driver) -> None:
-    """A prompt whose positions pass together, then one that goes on from there alone."""
+    """A prompt whose positions pass together, its rest of one; then one that goes on from there alone."""
     host = await _begun(driver, 7, stalls=0.2)
-    await host.talk(Text(_prompt(host.random, 4)), chain=1, emit_raw=1)
+    await host.talk(Text(_prompt(host.random, 4)), chain=2, emit_raw=1)
+    await host.talk(Text(_prompt(host.random, 1)), chain=1, emit_raw=1)
     await host.talk(Text([4, 2], 2))
-    await host.talk(Text(_prompt(host.random, 2)), chain=1)
+    await host.talk(Text(_prompt(host.random, 2)), chain=2)
 
 
 async def _saved_states(driver: Driver) -> None:

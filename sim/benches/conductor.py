@@ -196,15 +196,15 @@ async def converse(
 
 
 def draw_session(random: Random, tokens: int, streams: int = _STREAMS) -> Session:
-    """A random session; stop tokens are frequent, one in four is a chain."""
-    chain = int(random.random() < 0.25)
+    """A random session; stop tokens are frequent, one in four is a chain, of some streams or all."""
+    chain = int(random.integers(1, streams + 1)) if random.random() < 0.25 else 0
     if chain:
-        tokens = -(-tokens // streams) * streams
+        tokens = -(-tokens // chain) * chain
     asked = []
     for k in range(tokens):
         logits = int(random.integers(2))
         new_tokens = int(random.integers(2 if chain else 9)) * logits
-        stream = k % streams if chain else int(random.integers(streams))
+        stream = k % chain if chain else int(random.integers(streams))
         asked.append(Token(int(random.integers(1 << 16)), logits, new_tokens, stream))
     choices = [
         [
@@ -252,8 +252,14 @@ _SESSIONS = {
     "positions of one text": Session(
         [Token(token, int(token == 5), 0, token % 3) for token in range(6)],
         [[], [], [Choice(7)]],
-        chain=1,
+        chain=3,
         positions={0: 40},
+    ),
+    "the last two positions of a text": Session(
+        [Token(token, int(token == 3), 0, token % 2) for token in range(4)],
+        [[], [Choice(7)], []],
+        chain=2,
+        positions={0: 43},
     ),
 }
 
