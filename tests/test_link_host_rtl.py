@@ -61,6 +61,21 @@ def test_what_is_loaded_is_not_loaded_again(engine: BoardEngine) -> None:
     assert again.loaded.written == 0
 
 
+def test_one_bitstream_has_the_voice_of_whatever_model_is_loaded() -> None:
+    device = BoardSim(CONFIG)
+    for name in ("tiny", "bard", "micro"):
+        model = load(name)
+        image = model.image(CONFIG.layout)
+        board = Board(InProcess(device), timeout=20)
+        board.open(CONFIG)
+        both = BoardEngine(board, image, CONFIG), GoldenEngine(model.integers)
+        assert both[0].loaded.written > len(image.memory.tobytes()) // 2
+        prompt = model.encode("The ")
+        ours, theirs = ([*each.generate(prompt, 5, temperature=0.8, seed=4)] for each in both)
+        assert ours == theirs, name
+        assert np.array_equal(both[0].state().h, both[1].state().h), name
+
+
 def test_it_tells_the_story_in_its_flash_as_the_model_of_a_device_does() -> None:
     flash = story_frames(load("micro"), CONFIG, "Romeo", seed=2, new_tokens=10)
     device, board = GoldenDevice(CONFIG, flash=flash), BoardSim(CONFIG, flash=flash)
