@@ -187,7 +187,7 @@ MISTAKES = [
         "hdl.dot_adders",
         "self.carry ^ by",
         "self.carry",
-        "matmul",
+        "lookup_dot",
         "extremes",
     ),
     Mistake(
@@ -310,13 +310,28 @@ MISTAKES = [
         "accelerator_pair",
         "two_tokens_at_once",
     ),
-    Mistake(
-        "the forget gate of layer 0 has a lower bound",
-        "models.quantise",
-        "np.cumsum(share, axis=0) - share[0]\n        bounds[0] = 0.0",
-        "np.cumsum(share, axis=0)",
-        "golden",
-        "near_the_float_reference",
+    *(
+        Mistake(
+            f"the checkpoint's first share becomes a lower bound of layer 0, found by {unit}",
+            "models.quantise",
+            "bounds[0] = 0.0",
+            "bounds[0] = share[0]",
+            unit,
+            case,
+        )
+        for unit, case in (("accelerator_alone", "one_token"), ("golden", "near_the_float_reference"))
+    ),
+    *(
+        Mistake(
+            f"layer 0 takes what lies behind its lower bounds for them, found by {unit}",
+            "hdl.sequencer",
+            "address.eq(instruction.address + base)",
+            "address.eq(instruction.address + Mux((opcode == Opcode.BOUND) & (self.layer == 0),"
+            " instruction.beats, base))",
+            unit,
+            case,
+        )
+        for unit, case in (("sequencer", "programs"), ("accelerator_alone", "one_token"))
     ),
 ]
 

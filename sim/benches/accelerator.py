@@ -8,8 +8,7 @@ logits, states, positions and the number of clamped values.
 import tempfile
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +23,7 @@ from ...models.config import ModelConfig
 from ...models.golden import GoldenModel, Logits
 from ...models.image import Image, Layout, in_memory_image
 from ...models.numerics import ACT, to_scale
-from ...models.quantise import quantise
+from ...models.quantise import Block, quantise
 from ...models.synthesis import synthesise
 from .driver import Driver, Ints, Random, expect
 from .parts import Agent, Bench, Picture, Sink, Source, named, run_until, step
@@ -37,21 +36,37 @@ _PER_TOKEN = 40_000
 
 @dataclass(frozen=True)
 class System:
-    """A model and an accelerator for it."""
+    """The shape of a model, and an accelerator for it."""
 
     model: ModelConfig
     config: AcceleratorConfig
-    image: Image
+
+    def image(self) -> Image:
+        """Return a random model, laid out for the accelerator."""
+        with tempfile.TemporaryDirectory() as folder:
+            synthesise(self.model, folder, seed=1, dtype="float32")
+            return in_memory_image(quantise(Checkpoint(folder)), self.config.layout)
 
 
-@lru_cache
-def small_system(layers: int = 2, streams: int = 2) -> System:
-    """Two column blocks in one matrix of each layer, no dimension a multiple of another."""
-    model = ModelConfig(hidden_size=21, num_hidden_layers=layers, vocab_size=23, intermediate_size=50)
-    config = AcceleratorConfig("bench", Layout(8, 122), 24, 56, 64, 256, 0, 30, streams)
-    with tempfile.TemporaryDirectory() as folder:
-        synthesise(model, folder, seed=1, dtype="float32")
-        return System(model, config, in_memory_image(quantise(Checkpoint(folder)), config.layout))
+def small_system(layers: int = 2, streams: int = 2, **shape: int) -> System:
+    """Two column blocks in one matrix of each layer, no dimension a multiple of another, if not told."""
+    odd = {"hidden_size": 21, "vocab_size": 23, "intermediate_size": 50}
+    model = ModelConfig(num_hidden_layers=layers, **{**odd, **shape})
+    return System(model, AcceleratorConfig("bench", Layout(8, 122), 24, 56, 64, 256, 0, 30, streams))
+
+
+class _Specified:
+    """`IntegerModel` of an image, whose layer 0 has no lower bound, whatever the image says."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self.config, self.tokenizer = image.config, image.tokenizer
+        self.embedding, self.head = image.embedding, image.head
+
+    def block(self, layer: int) -> Block:
+        """See `IntegerModel`."""
+        block = self._image.block(layer)
+        return block if layer else replace(block, bound=np.zeros_like(block.bound))
 
 
 @dataclass(frozen=True)
@@ -150,8 +165,9 @@ class _Host:
         self.system = system
         self.random = random
         self.stalls = stalls
-        self.golden = GoldenModel(system.image)
-        beats = [int.from_bytes(beat.tobytes(), "little") for beat in system.image.memory]
+        image = system.image()
+        self.golden = GoldenModel(_Specified(image))
+        beats = [int.from_bytes(beat.tobytes(), "little") for beat in image.memory]
         self.memory = _Memory(beats, random, stalls, ports)
         self.states = [self.golden.initial_state() for _ in range(system.config.streams)]
         self.positions = [0] * system.config.streams
@@ -283,8 +299,8 @@ class _Host:
         self.states[stream], self.positions[stream] = state.copy(), position
 
 
-async def _begun(driver: Driver, seed: int, **memory: Any) -> _Host:
-    host = _Host(driver, small_system(), np.random.default_rng(seed), **memory)
+async def _begun(driver: Driver, seed: int, system: System | None = None, **memory: Any) -> _Host:
+    host = _Host(driver, system or small_system(), np.random.default_rng(seed), **memory)
     await host.load()
     return host
 
@@ -377,10 +393,23 @@ async def _reset_in_the_middle(driver: Driver) -> None:
         await driver.reset()
 
 
+async def _many_steps(driver: Driver, seed: int, steps: int, **memory: Any) -> None:
+    """Tokens of both streams; a step is seven products, of a model so small that these are soon done."""
+    system = small_system(1, hidden_size=3, intermediate_size=4, vocab_size=5)
+    host = await _begun(driver, seed, system, **memory)
+    await host.talk(Text([3], steps, 0), Text([4, 1, 2], steps - 2, 1))
+
+
 async def _long_run(driver: Driver) -> None:
-    """Steps one behind another without a pause; both streams at work."""
-    host = await _begun(driver, 10)
-    await host.talk(Text([3], 14, 0), Text([4, 5, 6], 12, 1))
+    """560 products without a pause: 80 steps, 160 tokens."""
+    await _many_steps(driver, 10, 80)
+
+
+async def _long_run_with_stalls(driver: Driver) -> None:
+    """280 products, 80 tokens, from a slow memory with one port and 280 with two; results wait."""
+    for ports in (1, 2):
+        await _many_steps(driver, 10 + ports, 40, stalls=0.4, ports=ports)
+        await driver.reset()
 
 
 async def _picture(driver: Driver) -> None:
@@ -418,6 +447,7 @@ BENCHES = (
             _saved_states,
             _reset_in_the_middle,
             _long_run,
+            _long_run_with_stalls,
         ),
         ("probe", "status", "cycles", "layer"),
     ),
