@@ -137,7 +137,7 @@ def unit_costs(
         `family`, `device`, `accel`, `streams`, `lanes`, `yosys`; `units`: for each unit its `name`, cells by
         kind (`synthesis.Counts`), `latency` in cycles, a pair of them or None, `latency_note`, `inside`,
         `level` and `instances` (`Part`); `whole`: the same for the accelerator; `dot`: the same for
-        `dot_unit`, and `lut4_per_lane`.
+        `dot_unit`, and `lut4_per_lane`, in which LUTs used as memory count.
 
     Raises
     ------
@@ -167,7 +167,8 @@ def unit_costs(
     entry = cached("units", key, build)
     costs: dict[str, Any] = json.loads((entry / "costs.json").read_text())
     lanes = config.layout.lanes
-    costs["dot"]["lut4_per_lane"] = costs["dot"]["lut4"] / lanes
+    dot = costs["dot"]
+    dot["lut4_per_lane"] = (dot["lut4"] + dot["lutram"]) / lanes
     return {
         "family": family,
         "device": device,

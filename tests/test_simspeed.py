@@ -1,5 +1,8 @@
 """The simulation benchmark: both ways to drive the accelerator do the same, and rates follow from times."""
 
+import json
+from pathlib import Path
+
 import pytest
 from tritforge.models.errors import TritforgeError
 from tritforge.models.quantise import trit_count
@@ -24,6 +27,14 @@ def test_what_was_not_measured_is_none() -> None:
     values = SimulationSpeed("large", 1040, 6_000, 12, 0.5, None).to_dict()
     assert values["compiled_macs_per_second"] == 12_000
     assert values["clocked_macs_per_second"] is values["clocked_cycles_per_second"] is values["ratio"] is None
+
+
+def test_the_documented_speed_is_a_hundred_million_macs_a_second_on_a_thousand_lanes() -> None:
+    core = json.loads((Path(__file__).parent.parent / "docs" / "core.json").read_text())
+    found = core["speed"]["found"]
+    assert 1_000 <= found["lanes"] <= 1_100
+    assert found["compiled_macs_per_second"] >= 1e8
+    assert found["ratio"] > 1
 
 
 def test_the_model_fills_the_lanes_of_its_accelerator() -> None:
