@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from ..hdl.boards.up5k import Board as Up5kBoard
 from ..hdl.config import AcceleratorConfig
 from ..hdl.link.protocol import Space
+from ..models.config import read_json
 from ..models.loading import Model
-from ..sim.board import BoardSim
+from ..sim.board import BoardSim, link_verilog
+from ..sim.cache import cached
 from .console import note, progress
 from .link.driver import Board
 from .link.engine import BoardEngine
 from .link.flashfile import story_frames
-from .link.payloads import settings_bytes, words_bytes
+from .link.payloads import memory_bytes, program_bytes, settings_bytes, words_bytes
 from .link.transport import InProcess
 
 __all__ = ["Speed", "board_speed"]
 
+_FOUND = "speed.json"
 _TOKENS = 60
 _TEMPERATURE = 0.8
 _PATIENCE = 100.0
@@ -51,7 +56,7 @@ class Speed:
 
 
 def board_speed(model: Model, config: AcceleratorConfig, about: Up5kBoard) -> Speed:
-    """Simulate a generation on a board's own top level; the same every time.
+    """Simulate a generation on a board's own top level (cached); the same every time.
 
     Parameters
     ----------
@@ -67,16 +72,41 @@ def board_speed(model: Model, config: AcceleratorConfig, about: Up5kBoard) -> Sp
     TritforgeError
         If the model does not fit, or there is no C++ compiler.
     """
-    note(f"simulating {model.name} on the board's top level")
     # Flash is read without waiting for the line; a model that tells no story is loaded over that.
     flash = b"" if model.symbols is None else story_frames(model, config)
+
+    def build(folder: Path) -> None:
+        note(f"simulating {model.name} on the board's top level")
+        (folder / _FOUND).write_text(json.dumps(asdict(_simulated(model, config, about, flash))))
+
+    image = model.image(config.layout)
+    key = [
+        link_verilog(config), flash, memory_bytes(image), program_bytes(image, config), str(_opening(model)),
+        str(about.clock_hz), str(about.baud), *_sources(),
+    ]  # fmt: skip
+    return Speed(**read_json(cached("speed", key, build) / _FOUND))
+
+
+def _sources() -> Iterator[bytes]:
+    """Yield what drives the simulation, at both ends of the link: it decides the host's speed."""
+    here = Path(__file__)
+    simulation = (here.parents[1] / "sim" / name for name in ("board.py", "board.cpp", "boarddevice.h"))
+    for file in [here, *simulation, *sorted(here.parent.glob("link/*.py"))]:
+        yield file.read_bytes()
+
+
+def _opening(model: Model) -> list[int]:
+    return model.opening() if model.tokenizer is not None else [0]
+
+
+def _simulated(model: Model, config: AcceleratorConfig, about: Up5kBoard, flash: bytes) -> Speed:
     device = BoardSim(config, board=about, flash=flash, paced=True)
     board = Board(InProcess(device), timeout=_PATIENCE)
     board.open(config)
     with progress(f"loading {model.name}") as report:
         engine = BoardEngine(board, model.image(config.layout), config, report)
     settings = settings_bytes(temperature=_TEMPERATURE)
-    *prompt, last = model.opening() if model.tokenizer is not None else [0]
+    *prompt, last = _opening(model)
 
     def begin() -> None:
         engine.reset()

@@ -22,6 +22,7 @@ _BITS = 10
 """Of a byte on the line."""
 
 
+@lru_cache(maxsize=4)
 def link_verilog(config: AcceleratorConfig, build: bytes = bytes(8)) -> str:
     """Verilog of a board from its link's bytes inward; its memories are the simulation's.
 
