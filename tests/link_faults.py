@@ -1,15 +1,28 @@
-"""A bad cable: a transport to a simulated device that damages what goes over it."""
+"""A bad cable: a transport to a simulated device that damages what goes over it; and a session over it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from tritforge.host.link.transport import SimulatedDevice
+from tritforge.hdl.config import AcceleratorConfig
+from tritforge.hdl.link.protocol import Space
+from tritforge.host.link.driver import Board
+from tritforge.host.link.engine import BoardEngine
+from tritforge.host.link.payloads import memory_bytes, settings_bytes
+from tritforge.host.link.transport import InProcess, SimulatedDevice
+from tritforge.models.config import ModelConfig
 from tritforge.models.errors import TritforgeError
+from tritforge.models.image import Image
+from tritforge.models.loading import load
+from tritforge.models.software import GoldenEngine
+from tritforge.models.synthesis import synthesise
 
-__all__ = ["KINDS", "BadCable", "Fault", "Kind", "Way"]
+__all__ = ["EVERY_KIND", "KINDS", "WAYS", "BadCable", "Case", "Fault", "Kind", "Way", "small_image"]
+
+PROMPT, TEMPERATURE, SEED = [1, 2, 3], 0.9, 7
 
 Way = Literal["there", "back"]
 Kind = Literal[
@@ -27,6 +40,10 @@ KINDS: dict[Kind, Callable[[bytes, int, int], bytes]] = {
     "twice": lambda data, at, value: data + data,
 }
 """What becomes of bytes that go over together; at a place among them; with a value from 1 to 255."""
+
+EVERY_KIND: list[Kind] = [*KINDS, "late"]
+"""All that a session must recover from."""
+WAYS: tuple[Way, ...] = get_args(Way)
 
 
 @dataclass(frozen=True)
@@ -102,3 +119,63 @@ class BadCable:
             else:
                 data = KINDS[fault.kind](data, at, fault.value)
         return waiting + data
+
+
+def small_image(directory: Path, config: AcceleratorConfig) -> Image:
+    """A small random model, made in a directory, for an accelerator."""
+    shape = ModelConfig(hidden_size=10, num_hidden_layers=1, vocab_size=13, intermediate_size=12)
+    synthesise(shape, directory, 5)
+    return load(directory).image(config.layout)
+
+
+class Case:
+    """A device that holds a model, and what a session with it must give.
+
+    Parameters
+    ----------
+    device
+        The device.
+    image, config
+        The model, laid out for the device's accelerator.
+    new
+        Tokens that are chosen.
+    waiting
+        How long a host waits, as `Board` takes it.
+
+    Attributes
+    ----------
+    expected
+        The golden model's tokens and state.
+    count
+        Bytes that go over in a session, each way; a few more or less by the requests' numbers, which may have
+        to be escaped.
+    """
+
+    def __init__(
+        self, device: SimulatedDevice, image: Image, config: AcceleratorConfig, new: int, **waiting: Any
+    ) -> None:
+        self.device, self.config, self._new, self._waiting = device, config, new, waiting
+        self._block_end = memory_bytes(image)[192:256]
+        BoardEngine(self.opened(InProcess(device)), image, config)
+        golden = GoldenEngine(image)
+        tokens = [*golden.generate(PROMPT, new, temperature=TEMPERATURE, seed=SEED)]
+        self.expected = tokens, golden.state().h.astype("<i2").tobytes()
+        cable = BadCable(device)
+        assert self.session(cable) == self.expected
+        self.count = cable.count
+
+    def opened(self, transport: Any) -> Board:
+        """A board at the other end."""
+        board = Board(transport, **self._waiting)
+        board.open(self.config)
+        return board
+
+    def session(self, cable: BadCable) -> tuple[list[int], bytes]:
+        """Make sure of some of the memory, tell a story, and read the state."""
+        board = self.opened(cable)
+        if not board.link.holds(Space.WEIGHTS, 96, self._block_end):
+            raise TritforgeError("the memory is another one")
+        board.write_settings(settings_bytes(temperature=TEMPERATURE, seed=SEED))
+        board.set_position(0)
+        board.consume(PROMPT[:-1])
+        return [*board.run(PROMPT[-1], self._new)], board.read_state(10)

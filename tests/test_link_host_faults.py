@@ -4,71 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_faults import KINDS, BadCable, Fault, Kind, Way
+from link_faults import EVERY_KIND, WAYS, BadCable, Case, Fault, Kind, Way, small_image
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.host.link.device import GoldenDevice
 from tritforge.host.link.driver import Board
-from tritforge.host.link.engine import BoardEngine
-from tritforge.host.link.payloads import memory_bytes, program_bytes, settings_bytes
+from tritforge.host.link.payloads import memory_bytes, program_bytes
 from tritforge.host.link.transport import InProcess
-from tritforge.models.config import ModelConfig
 from tritforge.models.errors import TritforgeError
 from tritforge.models.golden import GoldenModel
 from tritforge.models.image import Image
-from tritforge.models.loading import load
-from tritforge.models.software import GoldenEngine
-from tritforge.models.synthesis import synthesise
 
 CONFIG = replace(AcceleratorConfig.load("up5k"), memory_beats=1024)
-PROMPT, NEW, TEMPERATURE, SEED = [1, 2, 3], 5, 0.9, 7
-WAYS: tuple[Way, ...] = get_args(Way)
+AT_ONCE = {"timeout": 0, "patience": 0.5}
+"""How long a host waits for a device in Python."""
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """A small random model."""
-    directory: Path = tmp_path_factory.mktemp("models") / "small"
-    synthesise(
-        ModelConfig(hidden_size=10, num_hidden_layers=1, vocab_size=13, intermediate_size=12), directory, 5
-    )
-    return load(directory).image(CONFIG.layout)
+    return small_image(tmp_path_factory.mktemp("models") / "small", CONFIG)
 
 
 def opened(transport: Any) -> Board:
     """A board that is asked again at once."""
-    board = Board(transport, timeout=0, patience=0.5)
+    board = Board(transport, **AT_ONCE)
     board.open(CONFIG)
     return board
-
-
-class Case:
-    """A device that holds a model, and what a session with it must give."""
-
-    def __init__(self, image: Image) -> None:
-        self.device = GoldenDevice(CONFIG)
-        BoardEngine(opened(InProcess(self.device)), image, CONFIG)
-        golden = GoldenEngine(image)
-        tokens = [*golden.generate(PROMPT, NEW, temperature=TEMPERATURE, seed=SEED)]
-        self.expected = tokens, golden.state().h.astype("<i2").tobytes()
-        # Without faults, to learn how many bytes go over.
-        cable = BadCable(self.device)
-        assert self.session(cable) == self.expected
-        self.count = cable.count
-
-    @staticmethod
-    def session(cable: BadCable) -> tuple[list[int], bytes]:
-        """Tell a story, and read the state."""
-        board = opened(cable)
-        board.write_settings(settings_bytes(temperature=TEMPERATURE, seed=SEED))
-        board.set_position(0)
-        board.consume(PROMPT[:-1])
-        return [*board.run(PROMPT[-1], NEW)], board.read_state(10)
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +49,11 @@ def case(image: Image) -> Iterator[Case]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GoldenModel, "forward", remembered)
-        yield Case(image)
+        yield Case(GoldenDevice(CONFIG), image, CONFIG, 5, **AT_ONCE)
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", [*KINDS, "late"])
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_fault_at_any_byte_is_recovered(kind: Kind, way: Way, case: Case) -> None:
     for position in range(case.count[way]):
         cable = BadCable(case.device, Fault(way, position, kind, 1 + position % 255))
@@ -111,7 +76,7 @@ def test_many_faults_end_in_recovery_or_one_sentence(data: st.DataObject, case: 
                 Fault,
                 st.sampled_from(WAYS),
                 st.integers(0, 2 * case.count["there"]),
-                st.sampled_from([*KINDS, "late", "pulled"]),
+                st.sampled_from([*EVERY_KIND, "pulled"]),
                 st.integers(1, 255),
             ),
             max_size=40,
@@ -161,7 +126,7 @@ def test_a_device_that_loses_its_power_is_never_taken_for_the_one_before(case: C
     assert set(said) == {"the device on the bad cable has begun anew, since it lost its power or was reset"}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "late"])
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_fault_during_a_load_is_recovered(kind: Kind, image: Image) -> None:
     memory, program = memory_bytes(image), program_bytes(image, CONFIG)
     device = GoldenDevice(CONFIG)
