@@ -2,21 +2,21 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from document_checks import check_document, check_table
 from tritforge.host import corebench
 from tritforge.host.cli import cli
 from tritforge.host.corebench import PARTS, STREAMS, measure_core
 from tritforge.host.coretables import MARK, TABLES, core_document
-from tritforge.host.documents import table_names
 from tritforge.models.errors import TritforgeError
 
 DOCS = Path(__file__).parent.parent / "docs"
 CORE: dict[str, Any] = json.loads((DOCS / "core.json").read_text())
-TEXT = (DOCS / "core.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -25,21 +25,14 @@ def two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_s_tables_are_what_the_figures_give() -> None:
-    assert core_document(TEXT, CORE) == TEXT, "run `make bench-core`, or its last commands"
-
-
-def test_every_table_stands_on_the_page_once() -> None:
-    assert sorted(table_names(TEXT, MARK)) == sorted([*TABLES, "run"])
-    assert TEXT.count(f"<!-- {MARK}: ") == TEXT.count(f"<!-- end of {MARK} -->") == len(TABLES) + 1
+    new = partial(core_document, results=CORE)
+    check_document(DOCS / "core.md", new, [*TABLES, "run"], MARK, "`make bench-core`, or its last commands")
 
 
 @pytest.mark.parametrize("name", [name for name, (part, _) in TABLES.items() if part in CORE])
 def test_a_table_is_whole_and_says_how_its_figures_were_obtained(name: str) -> None:
     part, make = TABLES[name]
-    table = make(CORE[part])
-    assert table.rows
-    assert {len(row) for row in table.rows} == {len(table.head)}
-    assert re.search(r"\b(measured|simulated|routed|counted|published)\b", table.caption, re.IGNORECASE)
+    check_table(make(CORE[part]))
 
 
 def test_every_part_was_measured_and_says_how() -> None:

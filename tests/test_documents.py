@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from document_checks import check_command, check_table
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.host.documents import rewritten, table_names
 from tritforge.host.report import TABLES
@@ -43,11 +42,7 @@ def test_every_table_stands_in_a_document() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_whole_and_says_how_its_figures_were_obtained(name: str) -> None:
-    table = TABLES[name](RESULTS)
-    assert table.rows
-    assert {len(row) for row in table.rows} == {len(table.head)}
-    assert not any("|" in cell or "\n" in cell for row in table.rows for cell in row)
-    assert re.search(r"\b(measured|simulated|routed|estimated|published)\b", table.caption, re.IGNORECASE)
+    check_table(TABLES[name](RESULTS))
 
 
 def test_text_around_a_table_stays_and_what_was_in_it_goes() -> None:
@@ -65,12 +60,8 @@ def test_a_mark_that_names_no_table_is_refused() -> None:
 
 
 def test_the_command_writes_the_tables(tmp_path: Path) -> None:
-    document = tmp_path / "document.md"
-    document.write_text("<!-- table: sizes -->\n<!-- end -->\n")
-    command = [sys.executable, "-P", "-m", "tritforge.host.documents"]
-    subprocess.run([*command, ROOT / "docs" / "results.json", document], check=True)
     sizes = TABLES["sizes"](RESULTS)
-    assert document.read_text() == f"<!-- table: sizes -->\n\n{sizes.markdown()}\n\n<!-- end -->\n"
+    check_command("documents", ROOT / "docs" / "results.json", "table", "sizes", sizes, tmp_path)
 
 
 def test_the_results_say_how_they_were_obtained() -> None:
