@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..hdl.config import AcceleratorConfig
 from ..models import zoo
-from ..models.config import PRESETS
+from ..models.config import PRESETS, ModelConfig
 from ..models.corpus import Corpus, load_shakespeare, load_text, split
 from ..models.engine import Engine
 from ..models.errors import TritforgeError
@@ -34,8 +34,17 @@ from .session import open_accelerator
 
 __all__ = ["SHAPES", "hardware", "held_out_tokens", "measure", "shape"]
 
-SHAPES = ("370m",)
-"""Published shapes of which two layers are simulated."""
+SHAPES: Mapping[str, tuple[str, str | None]] = {
+    "370m": ("370m", None),
+    "370m on large": ("370m", "large"),
+    "1.3b on 80 lanes": ("1.3b", "medium"),
+    "1.3b": ("1.3b", None),
+}
+"""Published shapes of which two layers are simulated, by name.
+
+One of `models.config.PRESETS`, and one of the accelerators' presets, made as wide as the model is; None for
+the smallest that holds it.
+"""
 
 _SHAPE_TOKENS = 4
 _TEMPERATURE = 0.8
@@ -103,12 +112,28 @@ def shape(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name
-        One of `models.config.PRESETS`.
+        One of `SHAPES`.
     """
-    config = replace(PRESETS[name], num_hidden_layers=2, vocab_size=256)
+    preset, accelerator = SHAPES[name]
+    model = replace(PRESETS[preset], num_hidden_layers=2, vocab_size=256)
+    config = _wide_enough(accelerator, model) if accelerator else AcceleratorConfig.smallest_fit(model)
     with tempfile.TemporaryDirectory() as folder:
-        synthesise(config, folder)
-        return hardware(load(folder), AcceleratorConfig.smallest_fit(config), _SHAPE_TOKENS)
+        synthesise(model, folder)
+        return hardware(load(folder), config, _SHAPE_TOKENS)
+
+
+def _wide_enough(accelerator: str, model: ModelConfig) -> AcceleratorConfig:
+    """Return a preset, or one like it that holds the model."""
+    config = AcceleratorConfig.load(accelerator)
+    if not config.misfits(model):
+        return config
+    return replace(
+        config,
+        name=f"{accelerator}, wider",
+        hidden=max(config.hidden, model.hidden_size),
+        intermediate=max(config.intermediate, model.intermediate_size),
+        states=max(config.states, model.num_hidden_layers * model.hidden_size),
+    )
 
 
 def held_out_tokens(model: Model, file: Path | None) -> NDArray[np.int64] | None:

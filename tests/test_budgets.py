@@ -45,8 +45,17 @@ def test_a_token_takes_no_more_cycles_and_a_model_no_more_memory(name: str) -> N
 def test_a_layer_of_a_published_shape_keeps_the_matrix_unit_fed(name: str) -> None:
     found = shape(name)
     assert not_fed(found) <= BUDGETS["not_fed"][name], f"not fed, {name}: {found['causes']}"
-    documented = RESULTS["shapes"][name]["cycles_per_token"]
-    assert found["cycles_per_token"] == pytest.approx(documented, rel=MARGIN), ADVICE
+    assert found["cycles_per_token"] <= BUDGETS["core_cycles"][name] * (1 + MARGIN), f"{name}: {ADVICE}"
+    for documented in (RESULTS["shapes"].get(name), CORE["cycles"]["found"].get(f"two layers of {name}")):
+        if documented:  # a shape that was added is documented when the figures are measured again
+            cycles = documented["cycles_per_token"]
+            assert found["cycles_per_token"] == pytest.approx(cycles, rel=MARGIN), ADVICE
+
+
+def test_the_matrix_unit_is_fed_in_95_of_100_cycles_from_hidden_size_1024_on() -> None:
+    """But on about 1,000 lanes, where the vector unit's element a cycle is not enough."""
+    assert BUDGETS["not_fed"]["370m"] <= 0.05
+    assert BUDGETS["not_fed"]["1.3b on 80 lanes"] <= 0.05
 
 
 @pytest.mark.slow
@@ -82,7 +91,9 @@ def test_the_dot_product_keeps_its_goals() -> None:
 def test_every_documented_model_and_design_has_a_budget() -> None:
     for figure in ("cycles_per_token", "image_bytes"):
         assert set(BUDGETS[figure]) == set(RESULTS["models"])
-    assert set(BUDGETS["not_fed"]) == {"tiny", "bard", *RESULTS["shapes"]}
+    assert set(BUDGETS["not_fed"]) == {"tiny", "bard", *SHAPES}
+    assert set(BUDGETS["core_cycles"]) == set(SHAPES)
+    assert set(RESULTS["shapes"]) <= set(SHAPES)
     units = CORE["units"]["found"]["units"]
     others = {"Accelerator", "DotUnit", "second stream"}
     assert set(BUDGETS["units"]) == {unit["name"] for unit in units} | others
