@@ -13,7 +13,7 @@ from ..models.numerics import ACT, EXPONENT_BITS, SCALE, to_scale
 from .arith import delay
 from .conductor import RESULT, STOPS, STREAM_BITS, TOKEN, Conductor
 from .config import AcceleratorConfig
-from .datapath import HEADER, PROBE, PROBES, VECTOR_PASS, Datapath
+from .datapath import HEADER, PROBE, PROBES, TRACED, VECTOR_PASS, Datapath, probe_layout
 from .head import RAW
 from .isa import COUNT_BITS, WORD_BITS, Opcode
 from .isa import Epilogue as Mode
@@ -24,7 +24,18 @@ from .streams import Unpacker
 from .vectors import VectorControl
 from .weights import WeightBuffer
 
-__all__ = ["CAUSES", "PROBE", "PROBES", "RAW_LOGIT", "STATUS", "Accelerator", "sampling", "settings_layout"]
+__all__ = [
+    "CAUSES",
+    "PROBE",
+    "PROBES",
+    "RAW_LOGIT",
+    "STATUS",
+    "TRACED",
+    "Accelerator",
+    "probe_layout",
+    "sampling",
+    "settings_layout",
+]
 
 
 def settings_layout(streams: int) -> StructLayout:
@@ -121,6 +132,13 @@ class Accelerator(wiring.Component):
     Latency: of a token, as its model, its program and the weight memory let it be, so none is given. Cost: a
     `Datapath` for each stream, and what all streams share.
 
+    Parameters
+    ----------
+    config
+        The configuration.
+    traced
+        See `Datapath`.
+
     Attributes
     ----------
     request : Out(stream), beats : In(stream)
@@ -143,14 +161,15 @@ class Accelerator(wiring.Component):
     cycles, saturations : Out
         Cycles not idle, and values clamped, since reset.
     layer, status, probe : Out
-        Layer of the first stream's rows that pass, `STATUS`, and `PROBE` of each stream.
+        Layer of the first stream's rows that pass, `STATUS`, and each stream's probe (`probe_layout`).
     """
 
-    def __init__(self, config: AcceleratorConfig) -> None:
+    def __init__(self, config: AcceleratorConfig, *, traced: bool = False) -> None:
         self.config = config
         beats = stream.Signature(unsigned(config.beat_bits))
         super().__init__(
             {
+        self._traced = traced
                 "request": Out(stream.Signature(REQUEST)),
                 "beats": In(beats),
                 "vector_request": Out(stream.Signature(REQUEST)),
@@ -175,7 +194,7 @@ class Accelerator(wiring.Component):
                 "saturations": Out(32),
                 "layer": Out(COUNT_BITS),
                 "status": Out(STATUS),
-                "probe": Out(ArrayLayout(PROBE, config.streams)),
+                "probe": Out(ArrayLayout(probe_layout(traced), config.streams)),
             }
         )
 
@@ -195,7 +214,7 @@ class Accelerator(wiring.Component):
         m.submodules.weights = weights = WeightBuffer(config.hidden)
         m.submodules.vectors = vectors = VectorControl(config)
         m.submodules.matmul = matmul = MatMul(config, tag, Datapath.latency + config.lag)
-        datapaths = [Datapath(config) for _ in range(config.streams)]
+        datapaths = [Datapath(config, traced=self._traced) for _ in range(config.streams)]
         for k, datapath in enumerate(datapaths):
             m.submodules[f"datapath{k}"] = datapath
         embedding = self._embedding(m, sequencer, unpacker, weights, vectors, datapaths)

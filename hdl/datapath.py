@@ -1,6 +1,6 @@
 """Everything that one stream has for itself: its vectors, its state, its part of each row."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import C, Cat, Module, Mux, Signal, ValueLike, signed, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -16,6 +16,7 @@ from ..models.numerics import (
     VECTOR,
     WEIGHT,
 )
+from .arith import delay
 from .config import AcceleratorConfig
 from .epilogue import Epilogue
 from .head import RAW, Head
@@ -28,16 +29,30 @@ from .scalars import InverseRootScale
 from .store import VectorStore
 from .streams import HEADER_BITS
 
-__all__ = ["HEADER", "PROBE", "PROBES", "SAMPLING", "VECTOR_PASS", "Datapath"]
+__all__ = ["HEADER", "PROBE", "PROBES", "SAMPLING", "TRACED", "VECTOR_PASS", "Datapath", "probe_layout"]
 
 PROBES = ("x", "product", "h", "i", "f", "g")
 """Units whose elements `PROBE` shows: new x, new products, new states, buffered i and f, g."""
 
-PROBE = ArrayLayout(
-    StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(32)}),
-    len(PROBES),
-)
-"""Every element that leaves a unit, for comparison with the golden model; unused, it costs nothing."""
+TRACED = (*PROBES, "q", "sum", "scale")
+"""What the probe of a traced accelerator shows: besides, the three steps of each product.
+
+q: int8 inputs, a vector as often as its peak changes while it is being quantised; `mode` numbers the vectors.
+sum: raw sums. scale: row 0 is the peak, 1 and 2 are the energy's low and high 32 bits, 3 is the output scale,
+its exponent above 16 bits for its mantissa.
+"""
+
+
+def probe_layout(traced: bool = False) -> ArrayLayout:
+    """Layout of a stream's probe: an element of each of `PROBES`, or of each of `TRACED`."""
+    return ArrayLayout(
+        StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(32)}),
+        len(TRACED if traced else PROBES),
+    )
+
+
+PROBE = probe_layout()
+"""Every element of a layer's vectors, for comparison with the golden model; unused, it costs nothing."""
 
 HEADER = StructLayout(
     {
@@ -90,6 +105,9 @@ class Datapath(wiring.Component):
     ----------
     config
         The accelerator.
+    traced
+        Whether `probe` shows all of `TRACED`, or `PROBES` alone. Either costs nothing if it is unused, but
+        more names in a netlist would have a board's cells placed otherwise.
 
     Attributes
     ----------
@@ -132,13 +150,14 @@ class Datapath(wiring.Component):
     saturations : Out
         Values clamped, to be counted in this cycle.
     probe : Out
-        `PROBE`.
+        See `probe_layout`.
     """
 
     latency = Rescaler.latency + Epilogue.latency + 2
 
-    def __init__(self, config: AcceleratorConfig) -> None:
+    def __init__(self, config: AcceleratorConfig, *, traced: bool = False) -> None:
         self._config = config
+        self._traced = traced
         super().__init__(
             {
                 "vector_pass": In(VECTOR_PASS),
@@ -194,7 +213,7 @@ class Datapath(wiring.Component):
                 "h_row": Out(COUNT_BITS),
                 "h": Out(signed(ACT.bits)),
                 "saturations": Out(3),
-                "probe": Out(PROBE),
+                "probe": Out(probe_layout(traced)),
             }
         )
 
@@ -230,7 +249,7 @@ class Datapath(wiring.Component):
             vectors.write_element.eq(Mux(epilogue.product_write, epilogue.product, epilogue.x_value)),
             self.saturations.eq(Mux(self.active, epilogue.saturations + head.saturations, 0)),
         ]
-        leaving = {
+        leaving: dict[str, tuple[ValueLike, ...]] = {
             "x": (epilogue.x_write, epilogue.x_row, epilogue.x_value),
             "product": (epilogue.product_write, epilogue.product_row, epilogue.product),
             "h": (epilogue.h_write, epilogue.h_row, epilogue.h_value),
@@ -238,15 +257,42 @@ class Datapath(wiring.Component):
             "f": (epilogue.f_write, epilogue.f_row, epilogue.f_value),
             "g": (epilogue.g_write, epilogue.g_row, epilogue.g_value),
         }
-        for probe, unit in zip(self.probe, PROBES, strict=True):
-            valid, row, value = leaving[unit]
+        if self._traced:
+            leaving |= self._steps(m, measure, inputs)
+        for probe, (valid, row, value, *mode) in zip(self.probe, leaving.values(), strict=True):
             m.d.comb += [
                 probe.valid.eq(valid & self.active),
-                probe.mode.eq(self.mode),
+                probe.mode.eq(mode[0] if mode else self.mode),
                 probe.row.eq(row),
                 probe.value.eq(value),
             ]
         return m
+
+    def _steps(
+        self, m: Module, measure: Measure, inputs: InputQuantiser
+    ) -> dict[str, tuple[ValueLike, ...]]:
+        """What a traced accelerator shows of its products: valid, row, value, and for q the mode."""
+        vector = Signal(15)
+        with m.If(self.project):
+            m.d.sync += vector.eq(vector + 1)
+        # One after the other: peak and energy stay until the scale is made of them.
+        low, high = delay(m, self.scale_start, 2, "energy_shown")[1:]
+        energy = Mux(high, measure.energy >> 32, measure.energy)
+        scale = Cat(self.mantissa, C(0, 16 - SCALE.bits), self.exponent)
+        return {
+            "q": (
+                inputs.q_write & ~inputs.void,
+                inputs.q_word * self._config.layout.tables + inputs.q_lane,
+                inputs.q,
+                vector,
+            ),
+            "sum": (self.sum_valid, self.row, self.sum),
+            "scale": (
+                self.scale_start | low | high | self.scale_done,
+                Mux(self.scale_done, 3, Cat(low, high)),
+                Mux(self.scale_done, scale.as_signed(), Mux(low | high, energy, measure.peak)),
+            ),
+        }
 
     def _vector_unit(
         self,

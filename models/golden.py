@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,18 @@ from .numerics import (
 )
 from .quantise import BitLinear, IntegerModel, Norm, trit_count
 
-__all__ = ["GoldenModel", "Logits", "Trace"]
+__all__ = ["STEPS", "GoldenModel", "Logits", "Trace"]
 
 Trace = Callable[[int | None, str, Ints], None]
-"""Called with (layer or None, unit, values (T, n)) for every tensor that leaves a unit."""
+"""Called with (layer or None, name, values (T, n)) for every tensor that leaves a unit.
+
+A name is a unit's, for what becomes of its rows, or that of a BitLinear, a dot, and one of `STEPS`.
+"""
+
+STEPS = ("q", "sum", "peak", "energy", "scale")
+"""Tensors of a BitLinear: int8 inputs, raw sums, largest product, sum of squares, SCALE of the sums."""
+
+_Steps = Callable[[str, Ints], None]
 
 _CACHED_TRITS = 64_000_000
 
@@ -64,8 +73,12 @@ class Logits:
         return np.ldexp(self.mantissa.astype(np.float64), self.exponent.astype(np.int32))
 
 
-def _no_trace(layer: int | None, unit: str, values: Ints) -> None:
+def _no_trace(layer: int | None, name: str, values: Ints) -> None:
     pass
+
+
+def _steps(trace: Trace, layer: int | None, product: str) -> _Steps:
+    return lambda tensor, values: trace(layer, f"{product}.{tensor}", values)
 
 
 class GoldenModel:
@@ -115,17 +128,20 @@ class GoldenModel:
             x = self._block(layer, x, state, trace)
         head = self._block_of(-1)
         levels = running_levels(x)
-        sums, mantissa, exponent = self._bitlinear(head.linear, x, levels, self._energy(head.norm, x, levels))
+        energy = self._energy(head.norm, x, levels)
+        seen = _steps(trace, None, "head")
+        sums, mantissa, exponent = self._bitlinear(head.linear, x, levels, energy, seen)
         trace(None, "head", sums)
         return Logits(sums.astype(np.int32), mantissa, exponent), state
 
     def _block(self, layer: int, x: Ints, state: Ints, trace: Trace) -> Ints:
         block, sat = self._block_of(layer), self.saturations
+        seen = partial(_steps, trace, layer)
         levels = running_levels(x)
         energy = self._energy(block.attn_norm, x, levels)
-        i = silu(self._linear(block.i, x, levels, energy, ACT))
-        f = lower_bound_gate(sigmoid(self._linear(block.f, x, levels, energy, ACT)), block.bound)
-        g = self._linear(block.g, x, levels, energy, ACT)
+        i = silu(self._linear(block.i, x, levels, energy, ACT, seen("i")))
+        f = lower_bound_gate(sigmoid(self._linear(block.f, x, levels, energy, ACT, seen("f"))), block.bound)
+        g = self._linear(block.g, x, levels, energy, ACT, seen("g"))
         h = np.empty_like(i)
         for t in range(len(h)):
             state[layer] = h[t] = mlgru(i[t], f[t], state[layer], sat)
@@ -134,18 +150,20 @@ class GoldenModel:
             trace(layer, unit, values)
 
         levels = running_levels(u)
-        o = self._linear(block.o, u, levels, self._energy(block.g_norm, u, levels), VECTOR, squares(g))
+        energy = self._energy(block.g_norm, u, levels)
+        o = self._linear(block.o, u, levels, energy, VECTOR, seen("o"), squares(g))
         x = sat.clamp(x + o, VECTOR)
         trace(layer, "o", x)
 
         levels = running_levels(x)
-        gate_up = self._linear(block.gate_up, x, levels, self._energy(block.mlp_norm, x, levels), ACT)
+        energy = self._energy(block.mlp_norm, x, levels)
+        gate_up = self._linear(block.gate_up, x, levels, energy, ACT, seen("gate_up"))
         z = glu(silu(gate_up[:, 0::2]), gate_up[:, 1::2])
         trace(layer, "z", z)
 
         levels = running_levels(z)
         energy = running_squares(normalise(z, levels), levels)
-        x = sat.clamp(x + self._linear(block.down, z, levels, energy, VECTOR), VECTOR)
+        x = sat.clamp(x + self._linear(block.down, z, levels, energy, VECTOR, seen("down")), VECTOR)
         trace(layer, "down", x)
         return x
 
@@ -154,13 +172,13 @@ class GoldenModel:
         return squares(product(normalise(x, levels[:, -1:]), norm.weights))
 
     def _linear(
-        self, linear: BitLinear, x: Ints, levels: Ints, energy: Ints, fmt: Any, against: Any = 1
+        self, linear: BitLinear, x: Ints, levels: Ints, energy: Ints, fmt: Any, seen: _Steps, against: Any = 1
     ) -> Ints:
-        sums, mantissa, exponent = self._bitlinear(linear, x, levels, energy, against)
+        sums, mantissa, exponent = self._bitlinear(linear, x, levels, energy, seen, against)
         return rescale(sums, mantissa[:, None], exponent[:, None], fmt, self.saturations)
 
     def _bitlinear(
-        self, linear: BitLinear, x: Ints, levels: Ints, energy: Ints, against: Any = 1
+        self, linear: BitLinear, x: Ints, levels: Ints, energy: Ints, seen: _Steps, against: Any = 1
     ) -> tuple[Ints, Ints, Ints]:
         products = product(normalise(x, levels), linear.gain)
         peak = running_peak(products, levels)
@@ -169,7 +187,11 @@ class GoldenModel:
         # float32 is exact here: |sum| <= 128 * columns < 2**24.
         sums = (q.astype(np.float32) @ self._float(linear).T).astype(np.int64)
         epsilon = epsilon_term(*linear.epsilon, LEVEL_SHIFT * levels[:, -1], against)
-        return sums, *inverse_root_scale(linear.constant, peak, energy, epsilon)
+        mantissa, exponent = inverse_root_scale(linear.constant, peak, energy, epsilon)
+        scale = np.stack([mantissa, exponent], axis=-1)
+        for tensor, values in zip(STEPS, (q, sums, peak[:, None], energy[:, None], scale), strict=True):
+            seen(tensor, values)
+        return sums, mantissa, exponent
 
     def _block_of(self, layer: int) -> Any:
         if layer not in self._blocks:

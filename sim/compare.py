@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..hdl.accelerator import PROBES
+from ..hdl.accelerator import TRACED
 from ..hdl.config import AcceleratorConfig
 from ..models.engine import checked_tokens
 from ..models.image import Image
@@ -34,7 +34,9 @@ class Difference:
     layer
         Layer, None outside of all.
     unit
-        Unit that the element left.
+        Unit that the element left, or BitLinear that it belongs to.
+    tensor
+        ``output``, or of a BitLinear one of `models.golden.STEPS`.
     element
         Its number.
     cycle
@@ -47,6 +49,7 @@ class Difference:
     token: int
     layer: int | None
     unit: str
+    tensor: str
     element: int
     cycle: int | None
     expected: int | None
@@ -94,8 +97,9 @@ def compare(
 ) -> Comparison:
     """Run texts on the simulated accelerator and on the golden model until they differ.
 
-    Compared is every element that leaves a unit: embedding, i, f, g, h, gated outputs, residuals, raw logits,
-    and each token's scale; and how many values were clamped.
+    Compared is every element that leaves a unit: int8 inputs, raw sums, peak, energy and scale of each
+    BitLinear; embedding, i, f, g, h, gated outputs, residuals, raw logits, and each token's scale; and how
+    many values were clamped.
 
     Several texts, of any lengths, run at once on a stream each; of one text as many tokens run together as
     the accelerator has streams.
@@ -182,13 +186,21 @@ class Comparer:
             return min(found, key=_when)
         last = places[-1]
         for stray in self._rtl.strays[:1]:
-            stream, probe = divmod(int(stray["lane"]), len(PROBES))
+            stream, probe = divmod(int(stray["lane"]), len(TRACED))
             written = int(stray["row"]), int(stray["cycle"]), None, int(stray["value"])
-            return Difference(stream, last.position, int(stray["layer"]), PROBES[probe], *written)
+            return _named((stream, last.position), (int(stray["layer"]), TRACED[probe]), *written)
         clamped = self._golden.saturations, self._rtl.saturations
         if clamped[0] != clamped[1]:
-            return Difference(last.text, last.position, None, "saturations", 0, None, *clamped)
+            return _named((last.text, last.position), (None, "saturations"), 0, None, *clamped)
         return None
+
+
+def _named(
+    at: tuple[int, int], key: Key, element: int, cycle: int | None, expected: int | None, got: int | None
+) -> Difference:
+    layer, name = key
+    unit, _, tensor = name.partition(".")
+    return Difference(*at, layer, unit, tensor or "output", element, cycle, expected, got)
 
 
 def _when(difference: Difference) -> float:
@@ -210,12 +222,12 @@ def _difference(
     wrong = np.flatnonzero(sums != got)
     if wrong.size:
         k = int(wrong[0])
-        return Difference(*at, *HEAD, k, None, int(sums[k]), int(got[k]))
+        return _named(at, HEAD, k, None, int(sums[k]), int(got[k]))
     if golden[SCALE] != read[SCALE]:
         # As integers, in units of the smaller one's last bit.
         scales = float(golden[SCALE]), float(read[SCALE])
         bits = SCALE_FORMAT.bits - min(math.frexp(each)[1] for each in scales)
-        return Difference(*at, *SCALE, 0, None, *(int(math.ldexp(each, bits)) for each in scales))
+        return _named(at, SCALE, 0, None, *(int(math.ldexp(each, bits)) for each in scales))
     return None
 
 
@@ -227,10 +239,10 @@ def _elements(
     wrong = np.flatnonzero((seen["row"] != np.arange(len(seen))) | (seen["value"] != expected[: len(seen)]))
     if wrong.size:
         k = int(wrong[0])
-        return Difference(*at, *key, k, int(seen["cycle"][k]), int(expected[k]), int(seen["value"][k]))
+        return _named(at, key, k, int(seen["cycle"][k]), int(expected[k]), int(seen["value"][k]))
     if len(seen) < len(expected):
-        return Difference(*at, *key, len(seen), None, int(expected[len(seen)]), None)
+        return _named(at, key, len(seen), None, int(expected[len(seen)]), None)
     if len(events) > len(expected):
         extra = events[len(expected)]
-        return Difference(*at, *key, int(extra["row"]), int(extra["cycle"]), None, int(extra["value"]))
+        return _named(at, key, int(extra["row"]), int(extra["cycle"]), None, int(extra["value"]))
     return None

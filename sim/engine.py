@@ -39,7 +39,8 @@ EVENT = np.dtype(
         ("layer", "<u4"),
     ]
 )
-"""One element that left a unit: cycle, `PROBE` (flags: bit 0 valid, the rest the mode), unit, layer."""
+"""One element that left a unit: cycle, its part of the probe (flags: bit 0 valid, the rest the mode), unit,
+layer of the rows that pass."""
 
 _WAITS, _RESULT, _STUCK, _OUT_OF_RANGE = range(4)
 _RUNNER = Path(__file__).with_name("runner.cpp")
@@ -48,8 +49,8 @@ _PATIENCE = 1_000_000
 
 @lru_cache(maxsize=4)
 def accelerator_verilog(config: AcceleratorConfig) -> str:
-    """Verilog of an accelerator; its top module is ``accelerator``."""
-    return to_verilog(Accelerator(config), "accelerator")
+    """Verilog of an accelerator that shows all that leaves its units; its top module is ``accelerator``."""
+    return to_verilog(Accelerator(config, traced=True), "accelerator")
 
 
 def compiled_accelerator(config: AcceleratorConfig, *, waveforms: bool = False) -> Path:
@@ -373,6 +374,11 @@ class RtlEngine:
         self._library.tritforge_causes(self._handle, found.ctypes.data)
         return {name: int(cycles) for name, cycles in zip(CAUSES, found, strict=False)}
 
+    @property
+    def shared_inputs(self) -> bool:
+        """Whether f and g of each layer take the int8 inputs of i."""
+        return self._image.shared_inputs
+
     def trace(self, on: bool) -> None:
         """Record every element that leaves a unit, for `take_events`."""
         self._library.tritforge_trace(self._handle, int(on))
@@ -387,7 +393,7 @@ class RtlEngine:
     def take_events(self) -> NDArray[Any]:
         """What was recorded since the last call, (n,) of `EVENT` in order.
 
-        Lanes are numbered as `PROBES`, one stream's after the other's.
+        Lanes are numbered as `TRACED`, one stream's after the other's.
         """
         events = np.zeros(int(self._library.tritforge_event_count(self._handle)), EVENT)
         self._library.tritforge_take_events(self._handle, events.ctypes.data)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hdl.accelerator import PROBES
+from ..hdl.accelerator import TRACED
 from ..models.config import ModelConfig
 from ..models.errors import TritforgeError
 from ..models.golden import GoldenModel
@@ -17,10 +17,21 @@ from ..models.numerics import ACT, GATE, VECTOR, Fixed, Ints
 from ..models.quantise import IntegerModel
 from .engine import EVENT, RtlEngine
 
-__all__ = ["FORMATS", "HEAD", "SCALE", "GoldenTensors", "Key", "Place", "RtlTensors", "steps", "values"]
+__all__ = [
+    "FORMATS",
+    "HEAD",
+    "PRODUCTS",
+    "SCALE",
+    "GoldenTensors",
+    "Key",
+    "Place",
+    "RtlTensors",
+    "steps",
+    "values",
+]
 
 Key = tuple[int | None, str]
-"""Layer, None outside of all; and unit."""
+"""Layer, None outside of all; and name: that of a unit, or a product's, a dot and one of `golden.STEPS`."""
 
 Written = dict[Key, NDArray[Any]]
 Read = dict[Key, Any]
@@ -44,6 +55,9 @@ FORMATS: Mapping[str, Fixed] = {
 """Format of each unit's elements, in the order in which a layer's leave: silu(i), forget gate, g, new state,
 g * silu(h), the residual stream x behind o_proj, silu(gate) * up, x behind down_proj."""
 
+PRODUCTS = ("i", "f", "g", "o", "gate_up", "down")
+"""A layer's BitLinears in order; behind all layers comes ``head``."""
+
 _SHOWN = {
     "x": ("embedding", "o", "down"),
     "product": ("u", "z"),
@@ -51,8 +65,13 @@ _SHOWN = {
     "i": ("i",),
     "f": ("f",),
     "g": ("g",),
+    "sum": tuple(f"{name}.sum" for name in PRODUCTS),
 }
-"""Units whose elements each probe shows, in the order in which they come."""
+"""Units whose elements each probe shows, in the order in which they come; the others show `PRODUCTS`."""
+
+_LOW = (1 << 32) - 1
+_WIDE = np.dtype([(name, "<i8" if name == "value" else EVENT[name]) for name in EVENT.names or ()])
+"""`EVENT` with room for an energy."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +169,10 @@ class RtlTensors:
 
     def __init__(self, engine: RtlEngine) -> None:
         self._engine = engine
-        self._order = {probe: _order(engine.config, probe) for probe in PROBES}
+        self._order = {probe: _order(engine.config, probe) for probe in _SHOWN}
+        layers = engine.config.num_hidden_layers
+        self._products: list[Key] = [(layer, name) for layer in range(layers) for name in PRODUCTS]
+        self._products.append((None, "head"))
         self.strays = np.zeros(0, EVENT)
         engine.trace(True)
 
@@ -165,25 +187,63 @@ class RtlTensors:
         Yields
         ------
         written
-            Of a token, what each unit with a probe wrote, (n,) of `EVENT` in order. An element too few or too
-            many shows as a tensor that is too short or too long.
+            Of a token, what each unit with a probe wrote, (n,) of `EVENT` in order, values with 64 bits. An
+            element too few or too many shows as a tensor that is too short or too long.
         read
             `HEAD` and `SCALE`, as the host reads them.
         """
         together = len(places) > 1 and places[0].text == places[1].text
         logits = self._engine.consume({each.stream: each.token for each in places}, together=together)
-        events = self._engine.take_events()
-        self.strays = events[~np.isin(events["lane"] // len(PROBES), list(logits))]
+        events = self._engine.take_events().astype(_WIDE)
+        self.strays = events[~np.isin(events["lane"] // len(TRACED), list(logits))]
         for place in places:
-            written: Written = {}
-            for number, probe in enumerate(PROBES, place.stream * len(PROBES)):
-                rest = events[events["lane"] == number]
-                for key, size in self._order[probe]:
-                    written[key], rest = rest[:size], rest[size:]
-                if rest.size:  # more than there should be: the last unit's
-                    written[key] = np.concatenate([written[key], rest])
+            shown = {
+                probe: events[events["lane"] == number]
+                for number, probe in enumerate(TRACED, place.stream * len(TRACED))
+            }
+            written = self._inputs(shown["q"]) | self._scales(shown["scale"])
+            for probe, order in self._order.items():
+                written |= _cut(list(order), np.cumsum(list(order.values())), shown[probe])
             sums, scale = logits[place.stream]
             yield written, {HEAD: sums, SCALE: np.float64(scale)}
+
+    def _keys(self, tensor: str) -> list[Key]:
+        return [(layer, f"{name}.{tensor}") for layer, name in self._products]
+
+    def _inputs(self, shown: NDArray[Any]) -> Written:
+        """Int8 inputs of each product: the last pass over its vector, which no new peak has made void."""
+        shared = ("f.q", "g.q") if self._engine.shared_inputs else ()
+        made = [key for key in self._keys("q") if key[1] not in shared]
+        written = _cut(made, 1 + np.flatnonzero(np.diff(shown["flags"])), shown)
+        for key, events in written.items():
+            written[key] = events[np.flatnonzero(events["row"] == 0)[-1] :] if events.size else events
+        of_i = {key: written[key[0], "i.q"] for key in self._keys("q") if key not in written}
+        return written | of_i
+
+    def _scales(self, shown: NDArray[Any]) -> Written:
+        """Peak, energy and scale of each product."""
+        written: Written = {}
+        pieces = _cut(self._products, np.flatnonzero(shown["row"] == 0)[1:], shown)
+        for (layer, name), events in pieces.items():
+            peak, energy, high, scale = (events[events["row"] == row] for row in range(4))
+            scale = np.repeat(scale, 2)
+            scale["row"] = np.arange(len(scale))
+            scale["value"][0::2] &= 0xFFFF
+            scale["value"][1::2] >>= 16
+            both = min(len(energy), len(high))
+            energy = energy[:both]
+            energy["value"] = (energy["value"] & _LOW) + (high["value"][:both] << 32)
+            energy["row"] = 0
+            for tensor, found in zip(("peak", "energy", "scale"), (peak, energy, scale), strict=True):
+                written[layer, f"{name}.{tensor}"] = found
+        return written
+
+
+def _cut(keys: Sequence[Key], places: NDArray[Any], shown: NDArray[Any]) -> Written:
+    """Parts of what a probe has shown, by key, from place to place; what is too much goes to the last."""
+    parts = np.split(shown, places[: len(keys) - 1])
+    parts += [shown[:0]] * (len(keys) - len(parts))
+    return dict(zip(keys, parts, strict=True))
 
 
 def values(written: Mapping[Key, NDArray[Any]], read: Mapping[Key, Any]) -> dict[Key, NDArray[Any]]:
@@ -191,10 +251,13 @@ def values(written: Mapping[Key, NDArray[Any]], read: Mapping[Key, Any]) -> dict
     return {key: events["value"] for key, events in written.items()} | dict(read)
 
 
-def _order(config: ModelConfig, probe: str) -> list[tuple[Key, int]]:
-    """What a probe shows of a token, and how many elements each has."""
-    sizes = dict.fromkeys(FORMATS, config.hidden_size) | {"z": config.intermediate_size}
+def _order(config: ModelConfig, probe: str) -> dict[Key, int]:
+    """What a probe shows of a token, in order, and how many elements each has."""
+    wide = config.intermediate_size
+    sizes = dict.fromkeys([*FORMATS, *_SHOWN["sum"]], config.hidden_size)
+    sizes |= {"z": wide, "gate_up.sum": 2 * wide}
     keys: list[Key] = [(None, "embedding")] if "embedding" in _SHOWN[probe] else []
     for layer in range(config.num_hidden_layers):
-        keys += [(layer, unit) for unit in _SHOWN[probe] if unit != "embedding"]
-    return [(key, sizes[key[1]]) for key in keys]
+        keys += [(layer, name) for name in _SHOWN[probe] if name != "embedding"]
+    head: dict[Key, int] = {(None, "head.sum"): config.vocab_size} if probe == "sum" else {}
+    return {key: sizes[key[1]] for key in keys} | head

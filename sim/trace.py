@@ -38,9 +38,10 @@ class Recording:
     Parameters
     ----------
     tensors
-        Name -> tensor. Names are ``token.3/layer.0/h``, outside of all layers ``token.3/head``. Of several
-        texts, ``text.1/`` stands before; where both engines were recorded, ``golden/`` or ``rtl/``. Elements
-        are int32 in the formats of `FORMATS`, raw logits int32, scales float64.
+        Name -> tensor. Names are ``token.3/layer.0/h``, or ``token.3/layer.0/f.q`` of a BitLinear; outside of
+        all layers ``token.3/head``. Of several texts, ``text.1/`` stands before; where both engines were
+        recorded, ``golden/`` or ``rtl/``. Elements are int32 in the formats of `FORMATS`, a BitLinear's
+        (`golden.STEPS`) and raw logits int32, energies int64, scales of logits float64.
     comparison
         RTL against golden, from the texts' start to the window's end; None where only one of them ran.
     about
@@ -156,7 +157,7 @@ def trace(
                 for place, of in compress(zip(places, left, strict=True), wanted):
                     text = f"text.{place.text}/" if len(ids) > 1 else ""
                     tensors |= {
-                        f"{prefix}{text}token.{place.position}/{_name(key)}": _stored(values)
+                        f"{prefix}{text}token.{place.position}/{_name(key)}": _stored(key, values)
                         for key, values in of.items()
                         if key[0] is None or key[0] in layers
                     }
@@ -201,5 +202,6 @@ def _name(key: Key) -> str:
     return unit if layer is None else f"layer.{layer}/{unit}"
 
 
-def _stored(tensor: NDArray[Any]) -> NDArray[Any]:
-    return np.array(tensor, np.float64 if tensor.dtype == np.float64 else np.int32)
+def _stored(key: Key, tensor: NDArray[Any]) -> NDArray[Any]:
+    kept = np.float64 if tensor.dtype == np.float64 else np.int64 if key[1].endswith(".energy") else np.int32
+    return np.array(tensor, kept)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tritforge.hdl.config import AcceleratorConfig
-from tritforge.hdl.datapath import PROBES
+from tritforge.hdl.datapath import TRACED
 from tritforge.host.cli import cli
 from tritforge.models.checkpoint import Checkpoint
 from tritforge.models.errors import TritforgeError
@@ -31,8 +31,10 @@ UP5K = AcceleratorConfig.load("up5k")
 CONFIGS = {streams: replace(UP5K, streams=streams) for streams in (1, 2, 4)}
 V = 33
 ODD = {"hidden_size": 67, "intermediate_size": 101, "num_hidden_layers": 3, "vocab_size": V}
-VALUES = 67 + 3 * (7 * 67 + 101) + V + 1
-"""Numbers that a token is compared by: embedding; i, f, g, h, u, o, down and z; logits and scale."""
+INPUTS, SUMS, SCALES = 5 * 67 + 101, 5 * 67 + 202, 6 * 4
+VALUES = 67 + 3 * (7 * 67 + 101 + INPUTS + SUMS + SCALES) + V + 1 + 67 + V + 4
+"""Numbers that a token is compared by: embedding; i, f, g, h, u, o, down and z; inputs, sums, peaks, energies
+and SCALEs of a layer's BitLinears; logits and scale; the same of the head's."""
 
 needs_compiler = pytest.mark.usefixtures("needs_compiler")
 
@@ -178,7 +180,7 @@ def test_a_difference_names_its_text_and_token(
         events = exact(self)
         taken.append(len(events))
         if len(taken) == 2:
-            places = np.flatnonzero(events["lane"] == len(PROBES) + PROBES.index("h"))
+            places = np.flatnonzero(events["lane"] == len(TRACED) + TRACED.index("h"))
             events["value"][places[2 * 67 + 7]] += 1
         return events
 
@@ -202,9 +204,9 @@ def test_what_a_text_that_has_ended_still_writes_is_a_difference(
 
     def more(self: RtlEngine) -> NDArray[Any]:
         events = exact(self)
-        stray = events[events["lane"] == PROBES.index("g")][:1].copy()
-        stray["lane"] += len(PROBES)
-        return events if (events["lane"] >= len(PROBES)).any() else np.concatenate([events, stray])
+        stray = events[events["lane"] == TRACED.index("g")][:1].copy()
+        stray["lane"] += len(TRACED)
+        return events if (events["lane"] >= len(TRACED)).any() else np.concatenate([events, stray])
 
     monkeypatch.setattr(RtlEngine, "take_events", more)
     found = compare(image, CONFIGS[2], *draw(6, 3, 1))
@@ -262,7 +264,7 @@ def test_verify_and_trace_take_a_text_for_each_stream(files: list[Path], tmp_pat
     assert (shown["equal"], shown["tokens"], shown["first_difference"]) == (True, 4, None)
     out = tmp_path / "out.safetensors"
     traced = run("trace", A, *given, "--streams", 2, "--layers", 0, "--token", 0, "-o", out, "--json")
-    assert json.loads(traced.stdout)["tensors"] == 2 * 2 * (3 + 8)
+    assert json.loads(traced.stdout)["tensors"] == 2 * 2 * (8 + 38)
 
 
 @needs_compiler

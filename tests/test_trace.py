@@ -1,7 +1,9 @@
 """Recorded tensors are those that leave the units in the window; a waveform shows the same numbers."""
 
 import json
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file
-from tritforge.hdl.accelerator import PROBE, PROBES
+from tritforge.hdl.accelerator import TRACED, probe_layout
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.host.cli import cli
 from tritforge.models.checkpoint import Checkpoint
 from tritforge.models.errors import TritforgeError
 from tritforge.models.golden import GoldenModel
+from tritforge.models.image import Image
 from tritforge.models.loading import Model, load
 from tritforge.models.quantise import quantise
 from tritforge.sim.compare import compare
@@ -29,8 +32,12 @@ from tritforge.sim.trace import trace
 A = Path(__file__).parent / "vectors" / "A"
 UP5K = AcceleratorConfig.load("up5k")
 TOKENS = [7, 250, 3, 3, 99]
-LAYERED = ("i", "f", "g", "h", "u", "o", "z", "down")
-OUTSIDE = ("embedding", "head", "scale")
+STEPS = ("q", "sum", "peak", "energy", "scale")
+LAYERED = (
+    *("i", "f", "g", "h", "u", "o", "z", "down"),
+    *(f"{linear}.{step}" for linear in ("i", "f", "g", "o", "gate_up", "down") for step in STEPS),
+)
+OUTSIDE = ("embedding", "head", "scale", *(f"head.{step}" for step in STEPS))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +81,9 @@ def test_golden_records_what_its_units_compute_in_the_window_and_nothing_else(
     assert set(found.tensors) == names(tokens, chosen)
     assert found.comparison is None
     for name, tensor in found.tensors.items():
-        assert tensor.dtype == (np.float64 if name.endswith("scale") else np.int32)
+        assert tensor.dtype == (
+            np.float64 if name.endswith("/scale") else np.int64 if name.endswith(".energy") else np.int32
+        )
         assert np.array_equal(tensor, golden_tensors()[name]), name
 
 
@@ -124,11 +133,110 @@ def test_a_difference_is_verify_s_and_the_recording_goes_on_to_the_window_s_end(
     assert found.comparison is not None
     first = found.comparison.first_difference
     assert first is not None
-    assert (first.layer, first.unit, first.element) == (1, "g", 5)
+    assert (first.layer, first.unit, first.tensor, first.element) == (1, "g", "sum", 5)
     assert len(found.tensors) == 2 * len(names(range(1, 4), range(2)))
     at = f"token.{max(first.token, 1)}/layer.1/g"
     golden, rtl = found.tensors[f"golden/{at}"], found.tensors[f"rtl/{at}"]
     assert np.flatnonzero(golden != rtl).tolist() == [5]
+
+
+def planted(model: Model, part: str, byte: int, change: Callable[[int], int], size: int = 1) -> Image:
+    """The model's image with another number of `size` bytes in a part of layer 1."""
+    image = model.image(UP5K.layout)
+    image.memory = image.memory.copy()
+    at = 8 * (image.map.layer_span(1).offset + image.map.layer[part].offset) + byte
+    place = image.memory.reshape(-1)[at : at + size]
+    number = change(int.from_bytes(place.tobytes(), "little", signed=True))
+    place[:] = np.frombuffer(number.to_bytes(size, "little", signed=True), np.uint8)
+    return image
+
+
+def tensor_of(image: Image, name: str) -> NDArray[np.int64]:
+    """A tensor of layer 1, for the first token."""
+    found: dict[str, NDArray[np.int64]] = {}
+    golden = GoldenModel(image)
+    golden.forward(
+        np.array(TOKENS[:1]),
+        golden.initial_state(),
+        lambda layer, unit, values: found.update({unit: values[0]} if layer == 1 else {}),
+    )
+    return found[name]
+
+
+def smaller_input(model: Model, linear: str) -> Image:
+    """A gain is 0 whose product is not the largest: its input is 0, and the peak stays."""
+    element = int(np.argsort(np.abs(tensor_of(model.image(UP5K.layout), f"{linear}.q")))[40])
+    return planted(model, f"{linear}.gain", 2 * element, lambda gain: 0, 2)
+
+
+def other_peak(model: Model, linear: str) -> Image:
+    """The gain of the largest product is a little larger or smaller, so that no input changes."""
+    right = model.image(UP5K.layout)
+    inputs, peak = (tensor_of(right, f"{linear}.{step}") for step in ("q", "peak"))
+    largest = np.flatnonzero(np.abs(inputs) == np.abs(inputs).max())
+    for element, more in product(largest.tolist(), (*range(1, 12), *range(-12, 0))):
+        image = planted(model, f"{linear}.gain", 2 * element, lambda gain, more=more: gain + more, 2)
+        if tensor_of(image, f"{linear}.peak") != peak and np.array_equal(
+            tensor_of(image, f"{linear}.q"), inputs
+        ):
+            return image
+    raise AssertionError("no gain changes the peak alone")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("unit", "tensor", "plant"),
+    [
+        *((unit, "q", partial(smaller_input, linear=unit)) for unit in ("i", "g", "o", "down")),
+        *((unit, "peak", partial(other_peak, linear=unit)) for unit in ("g", "gate_up")),
+        # A norm weight, and the mantissa or the exponent of a header's constant.
+        ("i", "energy", lambda model: planted(model, "attn_norm", 6, lambda weight: weight // 2, 2)),
+        ("o", "energy", lambda model: planted(model, "g_norm", 6, lambda weight: weight // 2, 2)),
+        ("gate_up", "energy", lambda model: planted(model, "mlp_norm", 6, lambda weight: weight // 2, 2)),
+        ("g", "scale", lambda model: planted(model, "g.header", 0, lambda mantissa: mantissa ^ 8, 2)),
+        ("down", "scale", lambda model: planted(model, "down.header", 2, lambda exponent: exponent + 1)),
+    ],
+)
+def test_a_mistake_is_named_by_the_tensor_that_it_changes_first(
+    model: Model,
+    unit: str,
+    tensor: str,
+    plant: Callable[[Model], Image],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The accelerator's memory alone has it; what follows from it differs, too, but later."""
+    image = plant(model)
+    monkeypatch.setattr("tritforge.sim.compare.RtlEngine", lambda *_, **__: RtlEngine(image, UP5K))
+    first = compare(model.image(UP5K.layout), UP5K, TOKENS).first_difference
+    assert first is not None
+    assert (first.token, first.layer, first.unit, first.tensor) == (0, 1, unit, tensor)
+    expected, got = (tensor_of(each, f"{unit}.{tensor}") for each in (model.image(UP5K.layout), image))
+    wrong = np.flatnonzero(expected != got)
+    assert first.element == wrong[0]
+    assert (first.expected, first.got) == (expected[wrong[0]], got[wrong[0]])
+    assert first.cycle is not None
+
+
+@needs_compiler
+@pytest.mark.parametrize("probe", ["q", "sum", "scale"])
+@pytest.mark.parametrize("times", [0, 2])
+def test_what_a_probe_shows_too_seldom_or_too_often_is_a_difference(
+    model: Model, probe: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = RtlEngine.take_events
+
+    def wrong(self: RtlEngine) -> NDArray[Any]:
+        events = exact(self)
+        lane = np.flatnonzero(events["lane"] == TRACED.index(probe))
+        counts = np.ones(len(events), np.int64)
+        counts[lane[-1]] = times  # the head's
+        return np.repeat(events, counts)
+
+    monkeypatch.setattr(RtlEngine, "take_events", wrong)
+    first = compare(model.image(UP5K.layout), UP5K, TOKENS).first_difference
+    assert first is not None
+    assert (first.token, first.layer, first.unit, first.tensor) == (0, None, "head", probe)
+    assert (first.got if times == 0 else first.expected) is None
 
 
 def test_windows_outside_of_text_and_model_are_refused(model: Model) -> None:
@@ -184,8 +292,8 @@ def test_a_waveform_shows_the_window_alone_and_every_element_in_it(model: Model,
     probe, layer = (waveform[f"TOP.{name}"].signal for name in ("probe", "layer"))
     shown: dict[str, list[int]] = {}
     for edge in edges:
-        seen: Any = Const(PROBE, int(probe.value_at(edge - 1)))
-        for number, name in enumerate(PROBES):
+        seen: Any = Const(probe_layout(traced=True), int(probe.value_at(edge - 1)))
+        for number, name in enumerate(TRACED):
             if seen[number].valid:
                 shown.setdefault(f"{name}{layer.value_at(edge - 1)}", []).append(seen[number].value)
     for number in (0, 1):
@@ -227,7 +335,7 @@ def test_the_command_writes_golden_s_window(text: Path, tmp_path: Path) -> None:
         A, "--tokens", text, "--engine", "golden", "--token", "1..2", "--layers", "1", "-o", out, "--json"
     )
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {"engine": "golden", "tensors": 2 * (3 + 8)}
+    assert json.loads(result.stdout) == {"engine": "golden", "tensors": 2 * (8 + 38)}
     assert set(load_file(out)) == names(range(1, 3), range(1, 2))
 
 
@@ -237,7 +345,7 @@ def test_the_command_compares_both_and_says_so(text: Path, tmp_path: Path) -> No
     result = run(A, "--tokens", text, "--token", "3", "-o", out)
     assert result.exit_code == 0
     assert result.stdout.startswith("bit-exact: 4 tokens, ")
-    assert len(load_file(out)) == 2 * (3 + 2 * 8)
+    assert len(load_file(out)) == 2 * (8 + 2 * 38)
 
 
 @needs_compiler

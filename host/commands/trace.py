@@ -80,9 +80,10 @@ def command(
     """Record every tensor that leaves a unit.
 
     A text runs from zero state up to the last token to record. Written are, for each token, `embedding`,
-    `head` (raw logits) and `scale`, and for each layer `i`, `f`, `g`, `h`, `u`, `o`, `z` and `down`, under
-    names such as `token.3/layer.0/h`; `golden/` or `rtl/` stands before if both are recorded. They are then
-    compared, too, as `tritforge verify` does, with exit code 1 if they differ.
+    `head` (raw logits) and `scale`, and for each layer `i`, `f`, `g`, `h`, `u`, `o`, `z` and `down`; and of
+    each BitLinear int8 inputs, raw sums, peak, energy and scale, such as `f.q`. Names are like
+    `token.3/layer.0/h`; `golden/` or `rtl/` stands before if both are recorded. They are then compared, too,
+    as `tritforge verify` does, with exit code 1 if they differ.
 
     Several texts run at once on an accelerator of as many streams; `text.1/` then stands before a token.
 

@@ -33,8 +33,9 @@ def command(
 ) -> None:
     """Compare the RTL with the golden model.
 
-    A text runs through both, and all that leaves a unit is compared: all logits, all states. Ends with exit
-    code 1 if they differ, and says where first: layer, unit, element, cycle, and both values.
+    A text runs through both, and all that leaves a unit is compared: inputs, sums and scales of each product,
+    vectors, states, logits. Ends with exit code 1 if they differ, and says where first: layer, unit, tensor,
+    element, cycle, and both values.
 
     On an accelerator of several streams as many tokens of a text pass together; or several texts, on a stream
     each.
