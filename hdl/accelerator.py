@@ -166,10 +166,10 @@ class Accelerator(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig, *, traced: bool = False) -> None:
         self.config = config
+        self._traced = traced
         beats = stream.Signature(unsigned(config.beat_bits))
         super().__init__(
             {
-        self._traced = traced
                 "request": Out(stream.Signature(REQUEST)),
                 "beats": In(beats),
                 "vector_request": Out(stream.Signature(REQUEST)),
