@@ -146,6 +146,9 @@ class Accelerator(wiring.Component):
     vector_request : Out(stream), vector_beats : In(stream)
         The same for norm weights, headers and embeddings. Where the memory has one port, these go first:
         matrices wait for them. Their `ready` depends on no input.
+    vector_soon : Out(1)
+        For a memory that is slow to answer: a beat of `vector_beats` that comes two cycles later is likely to
+        be taken at once.
     program_write, program_address, program_word : In
         Write port of the program memory.
     tokens : In(stream), results : Out(stream), raw : Out(stream)
@@ -174,6 +177,7 @@ class Accelerator(wiring.Component):
                 "beats": In(beats),
                 "vector_request": Out(stream.Signature(REQUEST)),
                 "vector_beats": In(beats),
+                "vector_soon": Out(1),
                 "program_write": In(1),
                 "program_address": In(range(config.program_words)),
                 "program_word": In(WORD_BITS),
@@ -399,6 +403,7 @@ class Accelerator(wiring.Component):
         connect(m, flipped(self.vector_request), sequencer.vector_request)
         connect(m, flipped(self.vector_beats), unpacker.beats)
         m.d.comb += [
+            self.vector_soon.eq(unpacker.soon),
             vectors.start.eq(sequencer.vector),
             vectors.instruction.eq(instruction),
             vectors.scanning.eq(instruction.embedded & (sequencer.layer == 0)),
@@ -470,7 +475,7 @@ class Accelerator(wiring.Component):
         certain = Cat(datapath.certain for datapath in datapaths).all()
         complete = Cat(datapath.complete for datapath in datapaths).all()
         void = Cat(datapath.void for datapath in datapaths).any()
-        block_there = Cat(datapath.blocks > matmul.fill_block for datapath in datapaths).all()
+        block_there = Cat(matmul.fill_block < datapath.blocks for datapath in datapaths).all()
         m.d.comb += [
             sequencer.matrix_ready.eq(matmul.ready),
             matmul.start.eq(sequencer.matrix),

@@ -381,7 +381,7 @@ class Datapath(wiring.Component):
         limit = (1 << SHIFT_BITS) - 1
         m.d.sync += [
             shift.eq(RESCALE_LEFT - Mux(rescaler.wide, VECTOR.fraction, ACT.fraction) - exponent),
-            rescaler.shift.eq(Mux(shift < 0, 0, Mux(shift > limit, limit, shift[:SHIFT_BITS]))),
+            rescaler.shift.eq(Mux(shift < 0, 0, Mux(limit < shift, limit, shift[:SHIFT_BITS]))),
         ]
 
     def _rows(self, m: Module, rescaler: Rescaler, epilogue: Epilogue, head: Head) -> None:

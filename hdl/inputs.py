@@ -118,7 +118,7 @@ class InputQuantiser(wiring.Component):
         # Where a level begins: the products before were taken at a lower one.
         begins = Array(Signal.like(count, name=f"begin{k}", reset_less=True) for k in range(LEVEL_MAX + 1))
         for k in range(1, LEVEL_MAX + 1):
-            with m.If(self.settled & (k <= self.level) & (k + self.rise > self.level)):
+            with m.If(self.settled & ~(self.level < k) & (self.level < k + self.rise)):
                 m.d.sync += begins[k].eq(settled)
         with m.If(self.product_valid):
             m.d.sync += written.eq(written + 1)

@@ -156,7 +156,7 @@ class MatMul(wiring.Component):
         m.d.sync += [
             there.eq(self.fill_ready),
             last_fill.eq(fill_blocks_left == 1),
-            last_fill_rows.eq(fill_left <= layout.row_block),
+            last_fill_rows.eq(fill_left < layout.row_block + 1),
         ]
         # A fill that was cut off may still end in the first cycles of the next.
         cut = Cat(delay(m, filler.start, 2, "started")).any()
@@ -213,17 +213,21 @@ class MatMul(wiring.Component):
         ]
         # A partial sum is read a while before it is written: so long, its row must not come again, which
         # matters to blocks of few rows whose tables have all been filled while beats were late.
-        pause = Signal()
+        pause, going = Signal(), Signal()
         again = partial.write_back
         resting = delay(m, take & (block_rows < again), again - 1, "resting")
         waits = Mux(waiting, ~self.taken, self.one_by_one & self.leaves)
-        m.d.sync += [waiting.eq(waits), pause.eq(waits | Cat(resting[:-1]).any())]
+        pauses = waits | Cat(resting[:-1]).any()
+        there_next = Mux(
+            take & last_row, filled.bit_select(~bank, 1) & ~(ends & handed), (streaming | ~handed) & here
+        )
+        m.d.sync += [waiting.eq(waits), pause.eq(pauses), going.eq(there_next & ~pauses)]
         m.d.comb += [
-            self.waits_for_tables.eq(streaming & ~here),
+            self.waits_for_tables.eq(streaming & ~going & ~pause),
             self.waits_for_inputs.eq(self.waits_for_tables & filling & ~there),
             self.waits_for_scale.eq(streaming & last_block & ~entered),
             self.waits_to_open.eq(streaming & last_block & entered & ~self.open),
-            self.beats.ready.eq(streaming & here & ~pause & (~last_block | (entered & self.open))),
+            self.beats.ready.eq(going & (~last_block | (entered & self.open))),
         ]
         # What comes behind this row block: the product's next one, or the next product.
         other = ~streaming | last_rows
@@ -238,7 +242,7 @@ class MatMul(wiring.Component):
             m.d.sync += of_rest.eq(decide(held))
             return Mux(begun, of_product, of_rest)
 
-        few = known(lambda count: count <= layout.row_block, self.rows, other, beyond[:-1])
+        few = known(lambda count: count < layout.row_block + 1, self.rows, other, beyond[:-1])
         lone = known(lambda count: count == 1, self.rows, other, beyond[:-1])
         lone_block = known(lambda count: count == 1, self.blocks, other, row_blocks)
         with m.If(take):

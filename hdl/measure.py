@@ -97,7 +97,9 @@ class Measure(wiring.Component):
         # Cycle 0: the element raises the level; 1: it is shifted, the weight is here; 2: they are multiplied.
         passed, gained = Signal(LEVEL_MAX), Signal(LEVEL_MAX)  # as `levels_of`
         rise = Signal(LEVEL_BITS, reset_less=True)
-        m.d.comb += gained.eq(levels_of(self.element) & ~passed & self.projecting.replicate(LEVEL_MAX))
+        m.d.comb += gained.eq(
+            levels_of(self.element) & ~passed & (self.valid & self.projecting).replicate(LEVEL_MAX)
+        )
         with m.If(self.clear):
             with m.If(self.projecting):
                 m.d.sync += passed.eq(0)
@@ -125,15 +127,16 @@ class Measure(wiring.Component):
         ]
         m.d.comb += [self.product.eq(product), self.product_valid.eq(valid[3] & self.projecting)]
 
-        # Cycle 3: the product's size; 4: it meets the peak.
-        size = Signal(PEAK_BITS, reset_less=True)
-        m.d.sync += size.eq(Mux(product[-1], -product, product))
+        # Cycle 3: the product's size; 4: it meets the peak. A level that the next element gains shifts the
+        # larger of the two, or else both: so what is compared comes out of registers.
+        size, shifted = Signal(PEAK_BITS, reset_less=True), Signal(PEAK_BITS, reset_less=True)
+        magnitude = Signal(PEAK_BITS)
+        m.d.comb += magnitude.eq(Mux(product[-1], -product, product))
+        m.d.sync += [size.eq(magnitude), shifted.eq(shift_levels(magnitude, rises[1]))]
         first = Signal()
-        before = Signal(PEAK_BITS)
         meets, larger = Signal(), Signal()
         m.d.comb += [
-            before.eq(shift_levels(self.peak, rises[3])),
-            larger.eq(size > before),
+            larger.eq(self.peak < size),
             meets.eq(valid[4] & self.projecting),
         ]
         grew, other = Signal(), Signal()
@@ -147,12 +150,10 @@ class Measure(wiring.Component):
         with m.If(self.clear):
             with m.If(self.projecting):
                 m.d.sync += [self.peak.eq(0), self.level.eq(0), first.eq(1)]
-        with m.Elif(meets):
-            m.d.sync += [
-                self.peak.eq(Mux(larger, size, before)),
-                self.level.eq(self.level + rises[3]),
-                first.eq(0),
-            ]
+        with m.Else():
+            m.d.sync += self.peak.eq(Mux(meets & larger, shifted, shift_levels(self.peak, rises[2])))
+            with m.If(meets):
+                m.d.sync += [self.level.eq(self.level + rises[3]), first.eq(0)]
 
         operand = Signal(signed(NORMAL.bits))
         square = Signal(2 * NORMAL.bits - 1, reset_less=True)

@@ -28,6 +28,8 @@ class Unpacker(wiring.Component):
     ----------
     beats : In(stream)
         Beats, the first element in the low bits.
+    soon : Out(1)
+        A beat that comes two cycles later finds its place, unless `elements` are not taken meanwhile.
     elements : Out(stream)
         Elements as 16-bit two's complement.
     start : In(1)
@@ -56,6 +58,7 @@ class Unpacker(wiring.Component):
         super().__init__(
             {
                 "beats": In(stream.Signature(unsigned(beat_bits))),
+                "soon": Out(1),
                 "elements": Out(stream.Signature(unsigned(16))),
                 "start": In(1),
                 "count": In(count_bits),
@@ -73,19 +76,23 @@ class Unpacker(wiring.Component):
         held = Signal(self._beat_bits, reset_less=True)
         left = Signal(range(lanes + 1))
         wanted = Signal(self._count_bits)
-        # What decides about a beat, in registers: the last element of a beat or of all; whether there is one.
+        # What decides about a beat, in registers: whether there is an element; the last one of a beat, of all;
+        # a beat is wanted, or is when this element has left, or when the third one has.
         empty, last, done, ending = Signal(init=1), Signal(), Signal(init=1), Signal()
+        dry, brim, near = Signal(), Signal(), Signal()
         narrow = Signal()
-        step = Signal()
+        step, load = Signal(), Signal()
         # Of two bytes the second is taken in place, so that what is held only ever moves by 16 bits.
-        second = Signal()
+        second, moves = Signal(), Signal()
         low = Mux(second, held[8:16], held[:8])
         m.d.comb += self.elements.payload.eq(Cat(low, Mux(narrow, low[-1].replicate(8), held[8:16])))
         m.d.comb += [
             self.elements.valid.eq(~empty),
             self.idle.eq(done),
             step.eq(self.elements.valid & self.elements.ready),
-            self.beats.ready.eq(self.take_header | (empty & ~done) | (last & step & ~ending)),
+            load.eq(self.beats.valid & ~self.take_header & (dry | (brim & step))),
+            self.beats.ready.eq(self.take_header | dry | (brim & step)),
+            self.soon.eq(self.take_header | dry | (near & self.elements.ready)),
             self.header_taken.eq(self.take_header & self.beats.valid),
             self.header.eq(self.beats.payload),
         ]
@@ -93,20 +100,22 @@ class Unpacker(wiring.Component):
             m.d.sync += [
                 left.eq(left - 1), last.eq(left == 2), empty.eq(last),
                 wanted.eq(wanted - 1), ending.eq(wanted == 2), done.eq(ending),
-                second.eq(narrow & ~second),
+                dry.eq(last & ~ending), brim.eq((left == 2) & (wanted != 2)), near.eq((left == 4) & ~(wanted < 5)),
+                second.eq(narrow & ~second), moves.eq(~narrow | ~second),
             ]  # fmt: skip
-            with m.If(~narrow | second):
+            with m.If(moves):
                 m.d.sync += held.eq(held >> 16)
-        with m.If(self.beats.valid & self.beats.ready & ~self.take_header):
+        with m.If(load):
             m.d.sync += [
                 held.eq(self.beats.payload), left.eq(Mux(narrow, lanes, lanes // 2)),
-                last.eq(0), empty.eq(0), second.eq(0),
+                last.eq(0), empty.eq(0), second.eq(0), moves.eq(~narrow),
+                dry.eq(0), brim.eq(0), near.eq(0),
             ]  # fmt: skip
         with m.If(step & ending):
             m.d.sync += empty.eq(1)
         with m.If(self.start):
             m.d.sync += [
                 wanted.eq(self.count), ending.eq(self.count == 1), done.eq(self.count == 0),
-                narrow.eq(self.bytes),
+                dry.eq(self.count != 0), narrow.eq(self.bytes),
             ]  # fmt: skip
         return m

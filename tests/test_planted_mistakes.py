@@ -193,8 +193,8 @@ MISTAKES = [
     Mistake(
         "the largest product keeps its size when the level rises",
         "hdl.measure",
-        "before.eq(shift_levels(self.peak, rises[3]))",
-        "before.eq(self.peak)",
+        "shift_levels(self.peak, rises[2])",
+        "self.peak",
         "measure",
         "rising_levels",
     ),

@@ -142,10 +142,10 @@ class _Channel(wiring.Component):
 class SpramMemory(wiring.Component):
     """64 bits a cycle for two readers, of which the vectors' goes first.
 
-    A vector's beat is read when its reader is ready for it, and comes two cycles later; a matrix beat that
-    was read and not taken is read again after that. So neither reader can block the other. Latency: 2 cycles
-    from a request to its first beat, then a matrix beat a cycle. Cost: four single-port RAMs, for each reader
-    up to five registers of an address.
+    A vector's beat is read when its reader will be ready for it, and comes two cycles later. A beat that was
+    read and not taken is gone, and is read again: so neither reader can block the other. Latency: 2 cycles
+    from a request to its first beat, then a matrix beat a cycle, of which a pause of the reader's costs up to
+    one more. Cost: four single-port RAMs, for each reader up to five registers of an address.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ class SpramMemory(wiring.Component):
 
     Attributes
     ----------
-    request, beats, vector_request, vector_beats :
+    request, beats, vector_request, vector_beats, vector_soon :
         The accelerator's read channels, seen from the memory.
     write, write_address, write_word : In
         Writes a 16-bit word; its address counts words. Not while it is `busy`.
@@ -176,6 +176,7 @@ class SpramMemory(wiring.Component):
                 "beats": Out(beats),
                 "vector_request": In(stream.Signature(REQUEST)),
                 "vector_beats": Out(beats),
+                "vector_soon": In(1),
                 "write": In(1),
                 "write_address": In(ADDRESS_BITS + 2),
                 "write_word": In(_WORD_BITS),
@@ -193,9 +194,9 @@ class SpramMemory(wiring.Component):
         wiring.connect(m, matrices.request, wiring.flipped(self.request))
         wiring.connect(m, vectors.request, wiring.flipped(self.vector_request))
 
-        # The way to the RAMs is long: whether a vector is read is decided a cycle before. Its reader stays
-        # ready until it has a beat.
-        read_vector, more_matrices = Signal(), Signal()
+        # The way to the RAMs is long: whether a vector is read is decided a cycle before, and what is taken of
+        # it is known a cycle after. While a matrix beat is there, the next one is read, as if it were taken.
+        read_vector, more_matrices, took_vector = Signal(), Signal(), Signal()
         outside = Signal()
         address, early = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         m.d.comb += [
@@ -206,16 +207,17 @@ class SpramMemory(wiring.Component):
                 Mux(
                     outside | read_vector,
                     early,
-                    Mux(matrices.taken, matrices.following, matrices.address),
+                    Mux(self.beats.valid, matrices.following, matrices.address),
                 )
             ),
         ]
         m.d.sync += [
             read_vector.eq(
-                vectors.wanted & self.vector_beats.ready & ~self.vector_beats.valid & ~read_vector
+                vectors.wanted & self.vector_soon & ~read_vector & ~self.vector_beats.valid & ~took_vector
             ),
+            took_vector.eq(self.vector_beats.valid & self.vector_beats.ready),
             self.vector_beats.valid.eq(read_vector),
-            self.beats.valid.eq(more_matrices & ~read_vector),
+            self.beats.valid.eq(more_matrices & ~read_vector & (~self.beats.valid | matrices.taken)),
         ]
         word = [ram.word for ram in rams]
         for k, ram in enumerate(rams):
@@ -227,7 +229,7 @@ class SpramMemory(wiring.Component):
             ]
         m.d.comb += [
             matrices.taken.eq(self.beats.valid & self.beats.ready),
-            vectors.taken.eq(self.vector_beats.valid & self.vector_beats.ready),
+            vectors.taken.eq(took_vector),
             self.beats.payload.eq(Cat(word)),
             self.vector_beats.payload.eq(Cat(word)),
             self.word.eq(Array(word)[self.write_address[:2]]),

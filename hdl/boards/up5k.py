@@ -243,6 +243,7 @@ class Up5k(wiring.Component):
         connect(m, store.beats, core.beats)
         connect(m, core.vector_request, store.vector_request)
         connect(m, store.vector_beats, core.vector_beats)
+        m.d.comb += store.vector_soon.eq(core.vector_soon)
         connect(m, core.results, link.results)
         connect(m, core.raw, link.raw)
         connect(m, link.tokens, core.tokens)
