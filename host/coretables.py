@@ -72,8 +72,9 @@ def _causes(part: Measured) -> Table:
         )
     head = ("model", "preset", "cycles a token", "not fed", *names)
     caption = (
-        "Simulated, in generation: cycles by what they went for, as the hardware's counters tell"
-        " (`hdl.accelerator.CAUSES`), with a weight memory that always has a beat."
+        "Simulated, in generation, with a weight memory that always has a beat: cycles by what they went for"
+        " (`hdl.accelerator.CAUSES`), counted by the simulation's loop from the hardware's status; a test has"
+        " the hardware's own counters tell the same."
     )
     return Table(caption, head, rows)
 

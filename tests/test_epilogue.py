@@ -1,4 +1,4 @@
-"""The epilogues that the cocotb bench leaves out: GLU, residual, embedding, head."""
+"""Epilogues alone, in Amaranth's simulator: GLU, residual, embedding, and which clamped values count."""
 
 from typing import Any
 
