@@ -135,7 +135,7 @@ BOARDS = {
     "icebreaker": Board(
         "amaranth_boards.icebreaker:ICEBreakerPlatform",
         "USB: its second serial port",
-        clock_hz=27_000_000,
+        clock_hz=30_000_000,
         programmer="ice40_generic",
     ),
     "upduino_v3": Board(
