@@ -22,10 +22,11 @@ from .boardspeed import board_speed
 from .console import progress
 from .link.flashfile import story_frames
 
-__all__ = ["BITSTREAM", "FLASH", "MANIFEST", "PICTURE", "REPORT", "build"]
+__all__ = ["BITSTREAM", "FLASH", "MANIFEST", "PAGE", "PICTURE", "PLAN", "REPORT", "build"]
 
-BITSTREAM, FLASH, MANIFEST, REPORT, PICTURE = (
-    "bitstream.bin", "flash.bin", "manifest.json", "report.json", "picture.svg"
+BITSTREAM, FLASH, MANIFEST, REPORT, PAGE, PLAN, PICTURE = (
+    "bitstream.bin", "flash.bin", "manifest.json", "report.json", "report.html", "floorplan.svg",
+    "picture.svg",
 )  # fmt: skip
 """Names of files in the folder."""
 
@@ -123,8 +124,8 @@ def _write(
     contents = {
         **{name: content for name, _, content in files},
         REPORT: _json(report),
-        "report.html": page(report, drawing).encode(),
-        "floorplan.svg": drawing.encode(),
+        PAGE: page(report, drawing).encode(),
+        PLAN: drawing.encode(),
         PICTURE: picture(built).encode(),
         "top.v": built.design.verilog.encode(),
         "top.pcf": built.design.constraints.encode(),

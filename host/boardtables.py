@@ -2,7 +2,7 @@
 
 Run as ``python -m tritforge.host.boardtables RESULTS.json FILE.md``: writes the tables of a document. With a
 build's folder as a third argument, it first writes RESULTS.json from that build, simulating the zoo's models
-on its board, and copies the build's floor plan beside the document.
+on its board, and copies the build's small picture beside the document, as its floor plan.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ..models.config import read_json
 from ..models.files import replacing
 from ..models.loading import load
 from ..models.quantise import trit_count
-from .boardfolder import MANIFEST, PICTURE, REPORT
+from .boardfolder import MANIFEST, PICTURE, PLAN, REPORT
 from .boardreport import tables
 from .boardspeed import board_speed
 from .circumstances import circumstances
 from .documents import rewrite, rewritten
 from .report import Table
 
-__all__ = ["MARK", "PEERS", "PLAN", "TABLES", "Peer", "main", "measure"]
+__all__ = ["MARK", "PEERS", "TABLES", "Peer", "main", "measure"]
+
+_ROUNDED = 1000
+"""Tokens a second, from which on they are whole ones."""
 
 MARK = "board"
 """What stands in the marks of these tables."""
-
-PLAN = "floorplan.svg"
-"""Name of the picture beside the document."""
 
 Results = Mapping[str, Any]
 """What `measure` returns."""
@@ -52,13 +52,13 @@ class Peer:
     device
         FPGA and clock.
     weights
-        Weights that each token meets.
+        The model's, as its authors count them; ternary ones if `how` does not say otherwise.
     tokens_per_second
-        Published.
+        Published; the highest of several figures.
     how
         What its authors say of that figure.
     luts
-        Lookup tables that it takes, if that is published.
+        Lookup tables that it takes, if they were found.
     """
 
     name: str
@@ -91,8 +91,32 @@ PEERS = (
         "Ternip", "https://github.com/sifferman/ternip", "Alveo U250, 300 MHz", 370e6, 3711.77,
         "measured; 48 sequences share each weight",
     ),
+    Peer(
+        "TerEffic, on chip", "https://arxiv.org/abs/2502.16473", "Alveo U280", 370e6, 16_300,
+        "one sequence; weights on several chips",
+    ),
+    Peer(
+        "TerEffic, HBM", "https://arxiv.org/abs/2502.16473", "Alveo U280", 2.7e9, 727,
+        "weights in the card's memory",
+    ),
+    Peer(
+        "matmulfree_KRIA", "https://github.com/aebarthyi/matmulfree_KRIA", "Kria K26, 250 MHz", 370e6, 30.60,
+        "measured; norms and activations on its Arm cores",
+    ),
+    Peer(
+        "TernaryCore", "https://github.com/Ternarycore/ternarycore", "Arty A7-100T", 596e6, 1 / 2.88,
+        "measured, 2.88 to 4.66 s a token",
+    ),
+    Peer(
+        "inference-only", "https://github.com/Berkeley-AI-Risk/inference-only", "Tang Mega 138K, 25 MHz",
+        5_354_496, 8.76, "measured; 10-bit weights, not ternary ones",
+    ),
+    Peer(
+        "tinyllm-fpga", "https://github.com/jrrk2/tinyllm-fpga", "VC707, 40 MHz", 135e6, 3,
+        "measured, 2 to 3 tokens/s; 16-bit weights, not ternary ones",
+    ),
 )  # fmt: skip
-"""Accelerators whose weights and tokens a second are published."""
+"""Accelerators whose models' weights and tokens a second were found published, each figure at its address."""
 
 
 def measure(folder: Path) -> dict[str, Any]:
@@ -121,16 +145,8 @@ def measure(folder: Path) -> dict[str, Any]:
     return {**circumstances(command), "report": report, "models": models}
 
 
-def _speed(results: Results) -> Table:
-    return tables(results["report"])[0]
-
-
-def _cells(results: Results) -> Table:
-    return tables(results["report"])[1]
-
-
-def _path(results: Results) -> Table:
-    return tables(results["report"])[2]
+def _of_report(index: int) -> Callable[[Results], Table]:
+    return lambda results: tables(results["report"])[index]
 
 
 def _models(results: Results) -> Table:
@@ -192,7 +208,7 @@ def _rates(weights: float, tokens_per_second: float, luts: int | None) -> tuple[
     rate = weights * tokens_per_second
     return (
         f"{weights:,.0f}",
-        f"{tokens_per_second:,.0f}",
+        f"{tokens_per_second:,.0f}" if tokens_per_second >= _ROUNDED else f"{tokens_per_second:.4g}",
         f"{rate:.2g}",
         *(("–", "–") if luts is None else (f"{luts:,}", f"{rate / luts:,.0f}")),
     )
@@ -210,8 +226,13 @@ def _run(results: Results) -> Table:
 
 
 TABLES: Mapping[str, Callable[[Results], Table]] = {
-    "speed": _speed, "models": _models, "peers": _peers, "cells": _cells, "path": _path, "run": _run
-}  # fmt: skip
+    "speed": _of_report(0),
+    "models": _models,
+    "peers": _peers,
+    "cells": _of_report(1),
+    "path": _of_report(2),
+    "run": _run,
+}
 """The document's tables by name."""
 
 

@@ -12,8 +12,9 @@ from document_checks import check_command, check_document, check_table
 from tritforge.hdl.boards.up5k import BOARDS, Board
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.host import boardtables
+from tritforge.host.boardfolder import PLAN
 from tritforge.host.boardspeed import Speed
-from tritforge.host.boardtables import MARK, PEERS, PLAN, TABLES
+from tritforge.host.boardtables import MARK, PEERS, TABLES
 from tritforge.host.documents import rewritten
 from tritforge.models import zoo
 from tritforge.models.loading import Model
@@ -52,6 +53,14 @@ def test_weights_and_tokens_are_multiplied_and_divided_by_luts() -> None:
     # 98,000 x 3,072 = 301,056,000; / 14,952 = 20,135.
     assert zybo[2:7] == ("98,000", "3,072", "3e+08", "14,952", "20,135")
     assert all(peer.address.startswith("https://") for peer in PEERS)
+
+
+def test_slow_peers_keep_their_digits() -> None:
+    peers = {row[0].partition("]")[0]: row for row in TABLES["peers"](RESULTS).rows}
+    # 2.88 s a token; 596,000,000 / 2.88.
+    assert peers["[TernaryCore"][2:5] == ("596,000,000", "0.3472", "2.1e+08")
+    assert peers["[bitnet-kv260"][3] == "16.78"
+    assert peers["[Ternip"][3] == "3,712"
 
 
 def test_the_floor_plan_is_a_picture_of_every_kind_of_block() -> None:
