@@ -308,6 +308,11 @@ def test_the_text_of_tokens_is_their_characters_and_a_line_break_at_the_end() ->
         assert table[token] == (10 if token in model.stop else ord(symbol))
 
 
+def test_a_table_that_would_reach_the_identity_is_refused() -> None:
+    with pytest.raises(TritforgeError, match=r"^a device has room for the text of 110 tokens, not for 112$"):
+        opened().write_table(bytes(112))
+
+
 def test_a_model_without_characters_has_no_table(make_model: Callable[..., Path]) -> None:
     with pytest.raises(TritforgeError, match=r"has 37 tokens of more than a character$"):
         text_table(load(make_model()))

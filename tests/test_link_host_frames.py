@@ -91,6 +91,22 @@ def test_any_body_is_a_request_or_none(body: bytes) -> None:
     assert (Response.from_bytes(body) is None) == (len(body) < 3)
 
 
-@pytest.mark.parametrize("body", [b"\x14\0\0\2\0a", b"\x14\0\0\2\0abc", b"\x04\0\0\2\0ab", b"\x04\0\0\2"])
-def test_a_request_of_another_length_than_it_says_is_none(body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"\x04\0\0\2", b"\x11\0\0\2\0" + bytes(121)])
+def test_what_is_shorter_than_a_header_or_too_long_is_no_request(body: bytes) -> None:
     assert Request.from_bytes(body) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "suits"),
+    [
+        (b"\x14\0\0\2\0ab", True),
+        (b"\x14\0\0\2\0a", False),
+        (b"\x14\0\0\2\0abc", False),
+        (b"\x04\0\0\2\0", True),
+        (b"\x04\0\0\2\0ab", False),
+    ],
+)
+def test_a_request_s_data_are_as_many_as_it_counts_or_do_not_suit_it(body: bytes, suits: bool) -> None:
+    request = Request.from_bytes(body)
+    assert request is not None
+    assert request.suits == suits

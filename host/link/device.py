@@ -39,7 +39,7 @@ __all__ = ["GoldenDevice"]
 _ADDRESSES = 1 << 16
 _RING_TURN = 256
 _JUNK = b"\xa5"
-"""What memories hold at first: nobody may rely on zeros."""
+"""What memories hold at first, and in the place of data that were counted and not sent: not zeros."""
 _WHILE_IT_RUNS = (Space.RING, Space.TABLE, Space.CONTROL)
 
 
@@ -156,7 +156,7 @@ class GoldenDevice:
         return self._read(request)
 
     def _read(self, request: Request) -> bytes:
-        words = slice(request.address, request.address + request.count // 2)
+        words = slice(request.address, request.address - -request.count // 2)
         match request.space:
             case Space.SETTINGS:
                 data = bytes(COUNTER_BYTES)
@@ -175,7 +175,7 @@ class GoldenDevice:
         return data[: request.count].ljust(request.count, _JUNK)
 
     def _write(self, request: Request) -> None:
-        address, data = request.address, request.data
+        address, data = request.address, request.data[: request.count].ljust(request.count, _JUNK)
         words = np.frombuffer(data[: len(data) // 2 * 2], "<u2")
         match request.space:
             case Space.SETTINGS:
@@ -187,7 +187,8 @@ class GoldenDevice:
             case Space.STATE:
                 self._state[address : address + len(words)] = words[: max(len(self._state) - address, 0)]
             case Space.TABLE:
-                self._table[: len(data)] = data[:TABLE_ENTRIES]
+                data = data[:TABLE_ENTRIES]
+                self._table[: len(data)] = data
             case Space.TOKENS if len(words):
                 self._forward(words)
             case Space.CHOOSE if len(words):

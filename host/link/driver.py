@@ -20,6 +20,7 @@ from ...hdl.link.protocol import (
     MOST_DATA,
     PROTOCOL,
     RING_WORDS,
+    TABLE_ENTRIES,
     Control,
     Space,
     Status,
@@ -208,7 +209,17 @@ class Board:
         self.link.write(Space.PROGRAM, 0, program)
 
     def write_table(self, table: bytes) -> None:
-        """Set the text of tokens."""
+        """Set the text of tokens.
+
+        Raises
+        ------
+        TritforgeError
+            If there is no answer, or no room for so many.
+        """
+        if len(table) > TABLE_ENTRIES:
+            raise TritforgeError(
+                f"a device has room for the text of {TABLE_ENTRIES} tokens, not for {len(table)}"
+            )
         self.link.write(Space.TABLE, 0, table)
 
     def read_state(self, elements: int) -> bytes:

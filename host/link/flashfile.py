@@ -100,7 +100,7 @@ def read_frames(flash: bytes) -> list[Request]:
         for content in Decoder().feed(data[start : end + 1]):
             body = intact(content)
             request = None if body is None else Request.from_bytes(body)
-            if request is None:
+            if request is None or not request.suits:
                 raise TritforgeError(f"frame {len(requests)} of the flash, at byte {start}, is damaged")
             if request.verb not in (Verb.WRITE, Verb.OPEN):
                 raise TritforgeError(

@@ -98,14 +98,16 @@ class Request:
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self | None:
-        """Return the request in a body, None if its length is not the one that it says."""
-        if len(body) < HEADER_BYTES:
+        """Return the request in a body, None if it is shorter than a header, or too long."""
+        if not HEADER_BYTES <= len(body) <= HEADER_BYTES + MOST_DATA:
             return None
         command, low, high, count, number = body[:HEADER_BYTES]
-        verb, data = command & 0xF0, body[HEADER_BYTES:]
-        if len(data) != (count if verb == Verb.WRITE else 0):
-            return None
-        return cls(number, verb, command & 0x0F, low | high << 8, count, data)
+        return cls(number, command & 0xF0, command & 0x0F, low | high << 8, count, body[HEADER_BYTES:])
+
+    @property
+    def suits(self) -> bool:
+        """Whether the data are as many as are counted; none, if it is no WRITE."""
+        return len(self.data) == (self.count if self.verb == Verb.WRITE else 0)
 
 
 @dataclass(frozen=True)
