@@ -13,16 +13,20 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from amaranth.hdl import Fragment
+
 from ..hdl.config import AcceleratorConfig
+from ..hdl.dots import DotUnit
 from ..models.config import read_json
 from ..models.files import replacing
+from ..sim.benches.dot import WatchedDotUnit
 from ..sim.benches.library import LIBRARY
 from ..sim.diagram import draw
-from ..sim.units import Part, parts
+from ..sim.units import Part, dot_unit, parts
 from ..sim.waveform import waveform
 from .unitreport import cost_table, dot_table, unit_table
 
-__all__ = ["PICTURE", "main", "page_name", "pages", "waveforms"]
+__all__ = ["PICTURE", "further_parts", "main", "page_name", "pages", "waveforms"]
 
 PICTURE = "architecture.svg"
 """File of the picture of all units."""
@@ -46,6 +50,10 @@ and what it costs. `tritforge units` counts cells for other families and configu
 {units}
 
 {dot}
+
+The dot product alone is [DotUnit](dot_unit.md). An accelerator whose dot product is an adder tree has
+{further}
+in place of TableFiller and LookupDot.
 
 ```{{toctree}}
 :hidden:
@@ -72,6 +80,9 @@ _PAGE = """# {name}
 """
 
 
+_ELSEWHERE = "[Ternary dot products](../dot.md) has what a whole dot product of this kind costs.\n"
+
+
 def page_name(unit: str) -> str:
     """Return the file of a unit's page, without its ending."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unit).lower()
@@ -79,7 +90,20 @@ def page_name(unit: str) -> str:
 
 def waveforms(part: Part) -> list[str]:
     """Return the names of a unit's timing diagrams."""
-    return [name for name, bench in LIBRARY.items() if bench.unit is type(part.component)]
+    # Its bench has a dot product in a wrapper that shows collisions.
+    unit = WatchedDotUnit if isinstance(part.component, DotUnit) else type(part.component)
+    return [name for name, bench in LIBRARY.items() if bench.unit is unit]
+
+
+def further_parts(config: AcceleratorConfig) -> dict[str, Part]:
+    """Return units that an accelerator like this has with an adder tree alone, and the whole dot product."""
+    layout = replace(config.layout, dot="tree")
+    tree = parts(replace(config, layout=layout))
+    own = parts(config)
+    further = {name: part for name, part in tree.items() if name not in own}
+    dot = dot_unit(config, config.family)
+    Fragment.get(dot, None)  # what is made and not elaborated, Amaranth warns of
+    return further | {"DotUnit": Part(dot, "", 0, 1)}
 
 
 def pages(costs: Mapping[str, Any]) -> dict[str, str]:
@@ -90,7 +114,8 @@ def pages(costs: Mapping[str, Any]) -> dict[str, str]:
     costs
         What `sim.units.unit_costs` returned.
     """
-    found = parts(AcceleratorConfig.load(costs["accel"]))
+    config = AcceleratorConfig.load(costs["accel"])
+    found, further = parts(config), further_parts(config)
     table = unit_table(costs)
     names = [unit["name"] for unit in costs["units"]]
     linked = [
@@ -101,17 +126,22 @@ def pages(costs: Mapping[str, Any]) -> dict[str, str]:
         accel=costs["accel"],
         units=replace(table, rows=[*linked, *table.rows[len(linked) :]]).markdown(),
         dot=dot_table(costs).markdown(),
-        toctree="\n".join(map(page_name, names)),
+        further=" and ".join(f"[{name}]({page_name(name)}.md)" for name in further if name != "DotUnit"),
+        toctree="\n".join(map(page_name, [*names, *further])),
     )
     each = {
         page_name(unit["name"]): _page(found[unit["name"]], unit, costs)
         for unit in costs["units"]
         if unit["name"] in found
     }
+    each |= {
+        page_name(name): _page(part, costs["dot"] if name == "DotUnit" else None, costs)
+        for name, part in further.items()
+    }
     return {f"{name}.md": text for name, text in ({"index": index} | each).items()}
 
 
-def _page(part: Part, unit: Mapping[str, Any], costs: Mapping[str, Any]) -> str:
+def _page(part: Part, unit: Mapping[str, Any] | None, costs: Mapping[str, Any]) -> str:
     drawn = waveforms(part)
     timing = "\n\n".join(f"![{part.name}: signals by cycle]({name}.svg)" for name in drawn)
     return _PAGE.format(
@@ -120,14 +150,14 @@ def _page(part: Part, unit: Mapping[str, Any], costs: Mapping[str, Any]) -> str:
         # Sphinx would show those of Amaranth's metaclass.
         arguments=", ".join(list(signature(type(part.component).__init__).parameters)[1:]),
         timing=f"{timing}\n\n*Simulated: some cycles of the unit's bench.*" if drawn else "No diagram.",
-        cost=cost_table(unit, costs).markdown(),
+        cost=cost_table(unit, costs).markdown() if unit else _ELSEWHERE,
     )
 
 
 def _pictures(costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config = AcceleratorConfig.load(costs["accel"])
     yield PICTURE, draw(config)
-    for part in parts(config).values():
+    for part in (parts(config) | further_parts(config)).values():
         for name in waveforms(part):
             yield f"{name}.svg", waveform(name)
 

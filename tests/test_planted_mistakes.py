@@ -247,6 +247,22 @@ MISTAKES = [
         "without_a_bubble",
     ),
     Mistake(
+        "a tree's activations come into use before the last of them is there",
+        "hdl.dot_tree",
+        "whole.eq(self.entry == TRITS_PER_BYTE - 1)",
+        "whole.eq(self.entry == TRITS_PER_BYTE - 2)",
+        "tree_dot",
+        "extremes",
+    ),
+    Mistake(
+        "a load that begins again is done when the one before would have been",
+        "hdl.dot_tree",
+        "m.d.sync += [running.eq(1), next_entry.eq(0), self.write.eq(0), self.done.eq(0)]",
+        "m.d.sync += [running.eq(1), next_entry.eq(0), self.write.eq(0)]",
+        "activation_loader",
+        "begun_again",
+    ),
+    Mistake(
         "every layer reads the first one's weights",
         "hdl.sequencer",
         "address.eq(instruction.address + base)",

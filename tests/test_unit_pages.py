@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from tritforge.hdl.config import AcceleratorConfig
-from tritforge.host.unitpages import PICTURE, page_name, pages, waveforms
+from tritforge.host.unitpages import PICTURE, further_parts, page_name, pages, waveforms
+from tritforge.sim.benches.library import LIBRARY
 from tritforge.sim.diagram import draw
 from tritforge.sim.units import parts
 from tritforge.sim.waveform import waveform
@@ -15,7 +16,8 @@ from tritforge.sim.waveform import waveform
 UNITS = Path(__file__).parent.parent / "docs" / "units"
 COSTS: dict[str, Any] = json.loads((UNITS.parent / "core.json").read_text())["units"]["found"]
 CONFIG = AcceleratorConfig.load(COSTS["accel"])
-DIAGRAMS = sorted({name for part in parts(CONFIG).values() for name in waveforms(part)})
+FURTHER = further_parts(CONFIG)
+DIAGRAMS = sorted({name for part in (*parts(CONFIG).values(), *FURTHER.values()) for name in waveforms(part)})
 ADVICE = "run `python -m tritforge.host.unitpages docs/core.json docs/units`"
 
 
@@ -28,7 +30,17 @@ def test_the_committed_pages_are_those_that_the_costs_give() -> None:
 
 def test_every_unit_of_the_design_has_a_page_and_no_other() -> None:
     assert {unit["name"] for unit in COSTS["units"]} == set(parts(CONFIG))
-    assert set(pages(COSTS)) == {"index.md", *(f"{page_name(name)}.md" for name in parts(CONFIG))}
+    units = [*parts(CONFIG), "ActivationLoader", "TreeDot", "DotUnit"]
+    assert set(pages(COSTS)) == {"index.md", *(f"{page_name(name)}.md" for name in units)}
+
+
+def test_units_of_other_configurations_have_a_diagram_each() -> None:
+    assert {name: waveforms(part) for name, part in FURTHER.items()} == {
+        "ActivationLoader": ["activation_loader"],
+        "TreeDot": ["tree_dot"],
+        "DotUnit": ["dot_lookup", "dot_lutram", "dot_tree"],
+    }
+    assert set(DIAGRAMS) == set(LIBRARY)
 
 
 def test_the_committed_picture_is_the_one_that_the_design_gives() -> None:

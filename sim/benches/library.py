@@ -8,7 +8,7 @@ __all__ = ["LIBRARY"]
 
 _MODULES = (
     "activation", "conductor", "datapath", "dot", "epilogue", "head", "inputs", "lookup", "matmul", "measure",
-    "mlgru", "quantiser", "rescale", "scalars", "sequencer", "streams", "sums", "vectors", "weights",
+    "mlgru", "quantiser", "rescale", "scalars", "sequencer", "streams", "sums", "tree", "vectors", "weights",
 )
 
 LIBRARY: dict[str, Bench] = {
