@@ -80,7 +80,7 @@ def board_speed(model: Model, config: AcceleratorConfig, about: Up5kBoard) -> Sp
         (folder / _FOUND).write_text(json.dumps(asdict(_simulated(model, config, about, flash))))
 
     image = model.image(config.layout)
-    key = [
+    key: list[str | bytes] = [
         link_verilog(config), flash, memory_bytes(image), program_bytes(image, config), str(_opening(model)),
         str(about.clock_hz), str(about.baud), *_sources(),
     ]  # fmt: skip
