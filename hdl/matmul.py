@@ -123,7 +123,7 @@ class MatMul(wiring.Component):
         config, layout = self._config, self._config.layout
         m.submodules.filler = filler = self._filler
         m.submodules.partial = partial = self._sums
-        filled = Signal(2)
+        filled, fills = Signal(2), Signal()  # a bank is filled, and so from the next cycle on
 
         # A product first fills tables, then streams; the next one may fill while this one streams.
         rows, blocks = Signal(config.row_bits), Signal(config.block_bits)
@@ -176,6 +176,7 @@ class MatMul(wiring.Component):
                 with m.If(self.fill_void):
                     m.next = "WAIT"
                 with m.Elif(self.fill_certain):
+                    m.d.comb += fills.eq(1)
                     m.d.sync += [
                         filled.bit_select(fill_bank, 1).eq(1),
                         fill_bank.eq(~fill_bank),
@@ -218,10 +219,12 @@ class MatMul(wiring.Component):
         resting = delay(m, take & (block_rows < again), again - 1, "resting")
         waits = Mux(waiting, ~self.taken, self.one_by_one & self.leaves)
         pauses = waits | Cat(resting[:-1]).any()
-        there_next = Mux(
-            take & last_row, filled.bit_select(~bank, 1) & ~(ends & handed), (streaming | ~handed) & here
+        goes = Mux(
+            take & last_row,
+            (filled.bit_select(~bank, 1) | fills) & ~(ends & handed),
+            (here | (fills & (fill_bank == bank))) & (streaming | ~handed),
         )
-        m.d.sync += [waiting.eq(waits), pause.eq(pauses), going.eq(there_next & ~pauses)]
+        m.d.sync += [waiting.eq(waits), pause.eq(pauses), going.eq(goes & ~pauses)]
         m.d.comb += [
             self.waits_for_tables.eq(streaming & ~going & ~pause),
             self.waits_for_inputs.eq(self.waits_for_tables & filling & ~there),

@@ -1,5 +1,8 @@
 """Products of a vector's elements and norm weights, with their peak or their energy."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -151,7 +154,12 @@ class Measure(wiring.Component):
             with m.If(self.projecting):
                 m.d.sync += [self.peak.eq(0), self.level.eq(0), first.eq(1)]
         with m.Else():
-            m.d.sync += self.peak.eq(Mux(meets & larger, shifted, shift_levels(self.peak, rises[2])))
+            # Not as a choice of which the peak itself is one: that would become an enable, which takes longer.
+            kept = (
+                (self.peak >> LEVEL_SHIFT * k) & (rises[2] == k).replicate(PEAK_BITS)
+                for k in range(LEVEL_MAX + 1)
+            )
+            m.d.sync += self.peak.eq(Mux(meets & larger, shifted, reduce(or_, kept)))
             with m.If(meets):
                 m.d.sync += [self.level.eq(self.level + rises[3]), first.eq(0)]
 

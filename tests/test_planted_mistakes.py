@@ -193,7 +193,7 @@ MISTAKES = [
     Mistake(
         "the largest product keeps its size when the level rises",
         "hdl.measure",
-        "shift_levels(self.peak, rises[2])",
+        "self.peak >> LEVEL_SHIFT * k",
         "self.peak",
         "measure",
         "rising_levels",
