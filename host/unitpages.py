@@ -157,7 +157,7 @@ def _page(part: Part, unit: Mapping[str, Any] | None, costs: Mapping[str, Any]) 
 def _pictures(costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config = AcceleratorConfig.load(costs["accel"])
     yield PICTURE, draw(config)
-    for part in (parts(config) | further_parts(config)).values():
+    for part in (*parts(config).values(), *further_parts(config).values()):
         for name in waveforms(part):
             yield f"{name}.svg", waveform(name)
 

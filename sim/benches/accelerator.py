@@ -51,7 +51,8 @@ class System:
 def small_system(layers: int = 2, streams: int = 2, **shape: int) -> System:
     """Two column blocks in one matrix of each layer, no dimension a multiple of another, if not told."""
     odd = {"hidden_size": 21, "vocab_size": 23, "intermediate_size": 50}
-    model = ModelConfig(num_hidden_layers=layers, **{**odd, **shape})
+    fields: dict[str, Any] = {"num_hidden_layers": layers, **odd, **shape}
+    model = ModelConfig(**fields)
     return System(model, AcceleratorConfig("bench", Layout(8, 122), 24, 56, 64, 256, 0, 30, streams))
 
 

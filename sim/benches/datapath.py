@@ -23,12 +23,23 @@ from ...models.numerics import ACT, GATE, INT8, NOISE, SCALE, SUM, VECTOR, WEIGH
 from .driver import Driver, Ints, MismatchError, Random, expect
 from .parts import Agent, Bench, Picture, Sink, corners_and_random, named, run_until, step
 
-__all__ = ["BENCHES"]
+__all__ = ["BENCHES", "Shape", "token_of"]
 
 _HIDDEN, _INTERMEDIATE, _LAYERS, _VOCABULARY = 24, 31, 2, 40
 _CONFIG = AcceleratorConfig(
     "bench", Layout(8, 122), _HIDDEN, _INTERMEDIATE, _HIDDEN * _LAYERS, 256, vocabulary=_VOCABULARY
 )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a model, at most that of the accelerator."""
+
+    hidden: int = _HIDDEN
+    intermediate: int = _INTERMEDIATE
+    vocabulary: int = _VOCABULARY
+
+
 _SETTLING = 12
 """Cycles from the start of a vocabulary to its first row, at least."""
 _PATIENCE = 2000
@@ -537,9 +548,11 @@ _ACT, _VECTOR = (-32, -22), (-30, -18)
 """Exponents of constants at which outputs in these formats use their range, and sometimes leave it."""
 
 
-async def _layer(stream: _Stream, draw: _Draw, layer: int, last: bool = False, **how: Any) -> None:
+async def _layer(
+    stream: _Stream, draw: _Draw, layer: int, last: bool = False, *, shape: Shape, **how: Any
+) -> None:
     """A layer behind the projection of x for i; the last one does not go on."""
-    d, wide = _HIDDEN, _INTERMEDIATE
+    d, wide = shape.hidden, shape.intermediate
     await stream.over(draw.energy(d))
     await stream.output_scale(draw.header(*_ACT))
     await stream.product(Mode.SILU, draw.sums(d), reading=draw.project(d))
@@ -561,22 +574,38 @@ async def _layer(stream: _Stream, draw: _Draw, layer: int, last: bool = False, *
 
 
 async def _token(
-    stream: _Stream, draw: _Draw, sampling: _Sampling | None = None, layers: int = _LAYERS, **how: Any
+    stream: _Stream,
+    draw: _Draw,
+    sampling: _Sampling | None = None,
+    layers: int = _LAYERS,
+    *,
+    shape: Shape = Shape(),
+    **how: Any,
 ) -> None:
     """A token, and the next one's choice."""
-    elements = draw.random.integers(INT8.low, INT8.high + 1, _HIDDEN)
-    await stream.embed(elements, draw.header(-22, -12), draw.project(_HIDDEN, running=True))
+    elements = draw.random.integers(INT8.low, INT8.high + 1, shape.hidden)
+    await stream.embed(elements, draw.header(-22, -12), draw.project(shape.hidden, running=True))
     for layer in range(layers):
-        await _layer(stream, draw, layer, layer == layers - 1 and sampling is None, **how)
+        last = layer == layers - 1 and sampling is None
+        await _layer(stream, draw, layer, last, shape=shape, **how)
     if sampling is not None:
-        await stream.over(draw.energy(_HIDDEN))
+        await stream.over(draw.energy(shape.hidden))
         await stream.output_scale(draw.header(*_VECTOR), sampling)
-        await stream.head(draw.sums(_VOCABULARY), sampling)
+        await stream.head(draw.sums(shape.vocabulary), sampling)
 
 
 def _begun(driver: Driver, seed: int, **how: Any) -> tuple[_Stream, _Draw]:
     random = np.random.default_rng(seed)
     return _Stream(driver, random, **how), _Draw(random)
+
+
+async def token_of(driver: Driver, shape: Shape, seed: int) -> None:
+    """A token of a model of one layer, from zero state, and the next one's choice."""
+    stream, draw = _begun(driver, seed, bubbles=0.1)
+    stream.state = np.zeros((1, shape.hidden), np.int64)
+    await stream.write_state(stream.state)
+    await _token(stream, draw, _Sampling((20_000, -14), seed, 7), layers=1, shape=shape)
+    await stream.check_state()
 
 
 async def _a_token(driver: Driver) -> None:

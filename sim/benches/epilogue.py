@@ -18,7 +18,7 @@ from ...models.numerics import ACT, GATE, VECTOR, Saturations
 from .driver import Driver, Ints, MismatchError, Random, expect
 from .parts import Bench, Picture, corners_and_random, named, one_of_each
 
-__all__ = ["BENCHES"]
+__all__ = ["BENCHES", "texts"]
 
 _HIDDEN = 24
 _LAYERS = 2
@@ -44,22 +44,31 @@ class _Token:
     clamped: Ints = field(default_factory=lambda: np.zeros((3, _HIDDEN), np.int64))
 
 
-def _draw(random: Random) -> _Token:
-    i, f, g = random.integers(ACT.low, ACT.high + 1, (3, _HIDDEN)) >> random.integers(0, 8, (3, _HIDDEN))
-    flags = random.integers(0, 4, (3, _HIDDEN))
-    return _Token(i, f, g, random.integers(0, GATE.high + 1, _HIDDEN), flags)
+def _draw(random: Random, hidden: int = _HIDDEN) -> _Token:
+    i, f, g = random.integers(ACT.low, ACT.high + 1, (3, hidden)) >> random.integers(0, 8, (3, hidden))
+    flags = random.integers(0, 4, (3, hidden))
+    return _Token(i, f, g, random.integers(0, GATE.high + 1, hidden), flags)
 
 
 class _Pipeline:
-    """Drives the unit, and keeps what it wrote."""
+    """Drives the unit, and keeps what it wrote; the shape is a model's."""
 
-    def __init__(self, driver: Driver, random: Random, bubbles: float = 0.0) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        random: Random,
+        bubbles: float = 0.0,
+        *,
+        hidden: int = _HIDDEN,
+        layers: int = _LAYERS,
+    ) -> None:
         self.driver = driver
+        self.hidden = hidden
         self.random = random
         self.bubbles = bubbles
         self.writes: dict[str, list[tuple[int, int]]] = {unit: [] for unit in _WRITERS}
         self.saturations = 0
-        self.state = np.zeros((_LAYERS, _HIDDEN), np.int64)
+        self.state = np.zeros((layers, hidden), np.int64)
 
     def _see(self, seen: Any) -> bool:
         self.saturations += seen.saturations
@@ -75,12 +84,12 @@ class _Pipeline:
         for address, value in enumerate(values.reshape(-1).tolist()):
             await self.driver.cycle(busy=0, state_write=1, state_address=address, state_write_value=value)
         self.driver.set(state_write=0)
-        self.state = values.reshape(_LAYERS, _HIDDEN).copy()
+        self.state = values.reshape(self.state.shape).copy()
 
     async def check_state(self) -> None:
         """Read all layers' states, and compare."""
         values = []
-        for address in range(_HIDDEN * _LAYERS):
+        for address in range(self.state.size):
             await self.driver.cycle(busy=0, state_address=address)
             values.append(self.driver.registered("state_value"))
         expect("state", values, self.state.reshape(-1).tolist())
@@ -112,7 +121,7 @@ class _Pipeline:
         for cycle, k in enumerate(slots[:cycles]):
             # What is not valid is noise.
             inputs = driver.noise(random, "value", "clamped", *beside)
-            inputs |= {"row": int(random.integers(_HIDDEN)), "early_row": int(random.integers(_HIDDEN))}
+            inputs |= {port: int(random.integers(self.hidden)) for port in ("row", "early_row")}
             if k >= 0:
                 inputs |= {"row": k, "value": int(values[k]), "clamped": int(clamped[k])}
                 inputs |= {port: int(column[k]) for port, column in beside.items()}
@@ -161,7 +170,7 @@ class _Pipeline:
         self.driver.set(bound_write=0)
         held = {
             "first": int(first),
-            "state_base": layer * _HIDDEN,
+            "state_base": layer * self.hidden,
             "keep": int(keep),
             "chained": int(chain is not None),
         }
@@ -194,27 +203,29 @@ class _Pipeline:
         self._compare({"x": expected}, saturations.count)
 
 
-async def _texts(driver: Driver, seed: int, bubbles: float, tokens: int) -> None:
-    """The first token starts from zero, whatever the state memory holds."""
+async def texts(
+    driver: Driver, seed: int, bubbles: float, tokens: int, *, hidden: int = _HIDDEN, layers: int = _LAYERS
+) -> None:
+    """Texts of five tokens; the first one starts from zero, whatever the state memory holds."""
     random = np.random.default_rng(seed)
-    pipeline = _Pipeline(driver, random, bubbles)
-    await pipeline.write_state(random.integers(ACT.low, ACT.high + 1, _HIDDEN * _LAYERS))
+    pipeline = _Pipeline(driver, random, bubbles, hidden=hidden, layers=layers)
+    await pipeline.write_state(random.integers(ACT.low, ACT.high + 1, hidden * layers))
     for position in range(tokens):
-        for layer in range(_LAYERS):
-            await pipeline.token(_draw(random), layer, first=position % 5 == 0)
+        for layer in range(layers):
+            await pipeline.token(_draw(random, hidden), layer, first=position % 5 == 0)
     await pipeline.check_state()
 
 
 async def _a_text(driver: Driver) -> None:
-    await _texts(driver, 1, 0.2, 2)
+    await texts(driver, 1, 0.2, 2)
 
 
 async def _long_texts_without_a_bubble(driver: Driver) -> None:
-    await _texts(driver, 2, 0.0, 40)
+    await texts(driver, 2, 0.0, 40)
 
 
 async def _long_texts_with_bubbles(driver: Driver) -> None:
-    await _texts(driver, 3, 0.4, 40)
+    await texts(driver, 3, 0.4, 40)
 
 
 async def _corners(driver: Driver) -> None:

@@ -17,7 +17,7 @@ from ...models.image import Layout
 from .driver import Driver, MismatchError, Random, expect
 from .parts import Agent, Bench, Picture, Sink, named, run_until, step
 
-__all__ = ["BENCHES"]
+__all__ = ["BENCHES", "run_drawn_program"]
 
 _STREAMS = 3
 _CONFIG = AcceleratorConfig("bench", Layout(8, 122), 64, 64, 4096, 256, streams=_STREAMS)
@@ -241,12 +241,22 @@ def _draw_program(random: Random, layers: int, body: int = 6, head: int = 3) -> 
     return [*first, *inside, layer, Instruction(Opcode.HEAD), *some(head, False), Instruction(Opcode.END)]
 
 
-def _draw_step(random: Random, late: int = 0) -> Step:
-    tokens = random.choice([0, 1, 0x9A3C, 0xFFFF, int(random.integers(1 << 16))], _STREAMS).tolist()
-    active = random.random(_STREAMS) < 0.6
-    active[random.integers(_STREAMS)] = True
+def _draw_step(random: Random, late: int = 0, streams: int = _STREAMS) -> Step:
+    tokens = random.choice([0, 1, 0x9A3C, 0xFFFF, int(random.integers(1 << 16))], streams).tolist()
+    active = random.random(streams) < 0.6
+    active[random.integers(streams)] = True
     chosen = tuple(token if here else None for token, here in zip(tokens, active, strict=True))
     return Step(chosen, bool(random.integers(2)), int(random.integers(late + 1)))
+
+
+async def run_drawn_program(
+    driver: Driver, random: Random, layers: int, body: int, head: int, streams: int
+) -> None:
+    """Three steps of a random program: so many layers, instructions of each, and of the head."""
+    program = _draw_program(random, layers, body, head)
+    await _load(driver, program)
+    steps = [_draw_step(random, 0, streams) for _ in range(3)]
+    await _run(driver, program, steps, random, stalls=0.2, busy=5)
 
 
 async def _programs(driver: Driver) -> None:
