@@ -1,16 +1,20 @@
 """Synthesis and packing lose nothing: netlist and unpacked bitstream compute what the design does."""
 
 import ctypes
+import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tritforge.hdl.boards.up5k import BOARDS
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.dot import LookupDot
+from tritforge.host.boardspeed import board_speed
 from tritforge.host.link.driver import Board
 from tritforge.host.link.engine import BoardEngine
 from tritforge.host.link.flashfile import story_frames
@@ -21,12 +25,17 @@ from tritforge.sim.boardbuild import Design, board_design, implement
 from tritforge.sim.boardpins import PinSim
 from tritforge.sim.build import build_model
 from tritforge.sim.harness import Harness
-from tritforge.sim.netlist import board_netlist, cell_models, netlist_verilog
+from tritforge.sim.netlist import BOARD_SYNTHESIS, board_netlist, cell_models, netlist_verilog
+from tritforge.sim.synthesis import synthesise_counts
 from tritforge.sim.tools import run_iceunpack
 from tritforge.sim.verilog import to_verilog
 
 pytestmark = pytest.mark.usefixtures("needs_compiler")
 
+ROOT = Path(__file__).parent.parent
+BUDGET: dict[str, int] = tomllib.loads((ROOT / "tests" / "budgets.toml").read_text())["board"]
+DOCUMENTED: dict[str, Any] = json.loads((ROOT / "docs" / "boards" / "icebreaker.json").read_text())["report"]
+MARGIN = 0.02
 CYCLES = 4000
 
 DRIVER = """
@@ -92,14 +101,33 @@ def test_a_units_unpacked_bitstream_answers_as_the_unit(
     assert run(unpacked + cell_models(), "top", tmp_path) == expected
 
 
+ABOUT = BOARDS["icebreaker"]
+CONFIG = AcceleratorConfig.load("up5k")
+
+
+@pytest.fixture(scope="module")
+def design() -> Design:
+    return board_design(ABOUT, CONFIG, ABOUT.clock_hz, ABOUT.baud)
+
+
 @pytest.mark.board
-def test_the_netlist_of_a_board_tells_a_story_and_generates_what_golden_does() -> None:
+def test_a_board_takes_no_more_cells_and_a_token_no_more_cycles_and_both_are_documented(
+    design: Design,
+) -> None:
+    counts = vars(synthesise_counts(design.verilog, **BOARD_SYNTHESIS))
+    found = {**counts, "cycles_per_token": board_speed(load("tiny"), CONFIG, ABOUT).device}
+    advice = "if it is worth it, raise tests/budgets.toml and run `make icebreaker-seeds`"
+    for figure, number in found.items():
+        # What has no ceiling is not to be used.
+        assert number <= BUDGET.get(figure, 0) * (1 + MARGIN), f"{figure}: {number}; {advice}"
+        assert number == pytest.approx(DOCUMENTED.get(figure, 0), rel=MARGIN), f"{figure}: {number}; {advice}"
+
+
+@pytest.mark.board
+def test_the_netlist_of_a_board_tells_a_story_and_generates_what_golden_does(design: Design) -> None:
     """By its pins: `micro` is read from flash, told as text, then asked for over the UART."""
-    about = BOARDS["icebreaker"]
-    config = AcceleratorConfig.load("up5k")
-    design = board_design(about, config, about.clock_hz, about.baud)
     model, length = load("micro"), 10
-    story = story_frames(model, config, "Romeo", temperature=0.6, seed=2, new_tokens=length)
+    story = story_frames(model, CONFIG, "Romeo", temperature=0.6, seed=2, new_tokens=length)
     pins = Pins(PinSim(board_netlist(design.verilog), flash=story))
     golden = GoldenEngine(model.integers)
     assert model.symbols is not None
@@ -111,8 +139,8 @@ def test_the_netlist_of_a_board_tells_a_story_and_generates_what_golden_does() -
     assert told.decode() == "".join(model.symbols[token] for token in wanted)
 
     board = Board(InProcess(pins, "the netlist"), timeout=100)
-    board.open(config, design.build.hex())
-    netlist = BoardEngine(board, model.image(config.layout), config)
+    board.open(CONFIG, design.build.hex())
+    netlist = BoardEngine(board, model.image(CONFIG.layout), CONFIG)
     assert netlist.loaded.written == 0
     golden.reset()
     written = [[*each.generate([3, 1, 4], 20, temperature=0.9, seed=1)] for each in (netlist, golden)]
@@ -136,5 +164,4 @@ class Pins:
         self.pins = pins
 
     def exchange(self, data: bytes, cycles: int = 1000) -> bytes:
-        about = BOARDS["icebreaker"]
-        return self.pins.exchange(data, cycles + len(data) * 10 * round(about.clock_hz / about.baud))
+        return self.pins.exchange(data, cycles + len(data) * 10 * round(ABOUT.clock_hz / ABOUT.baud))
