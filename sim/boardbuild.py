@@ -39,8 +39,9 @@ multiplier without its pipeline register) and "Single Port RAM Timing".
 _BITSTREAM = "top.bin"
 # In a device that is nearly full the placer's own weight of timing, 10, leaves paths across the whole chip.
 _NEXTPNR = (
-    "--up5k", "--placer-heap-timingweight", "30", "--pcf", "top.pcf", "--timing-allow-fail", "--json",
-    "netlist.json", "--asc", "top.asc", "--write", "placed.json", "--report", "report.json", "--log", "nextpnr.log",
+    "--up5k", "--placer-heap-timingweight", "30", "--pcf", "top.pcf", "--timing-allow-fail",
+    "--json", "netlist.json", "--asc", "top.asc", "--write", "placed.json", "--report", "report.json",
+    "--log", "nextpnr.log",
 )  # fmt: skip
 # The flash stays awake when the device has read its bitstream: the model lies behind it.
 _ICEPACK = ("-s", "top.asc", _BITSTREAM)
