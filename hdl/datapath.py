@@ -107,7 +107,7 @@ class Datapath(wiring.Component):
         The accelerator.
     traced
         Whether `probe` shows all of `TRACED`, or `PROBES` alone. Either costs nothing if it is unused, but
-        more names in a netlist would have a board's cells placed otherwise.
+        with other names a board's cells would be placed otherwise.
 
     Attributes
     ----------

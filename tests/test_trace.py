@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
 from amaranth.lib.data import Const
+from amaranth.lib.wiring import In, connect, flipped
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file
-from tritforge.hdl.accelerator import TRACED, probe_layout
+from tritforge.hdl.accelerator import TRACED, Accelerator, probe_layout
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.host.cli import cli
 from tritforge.models.checkpoint import Checkpoint
@@ -28,6 +32,7 @@ from tritforge.models.quantise import quantise
 from tritforge.sim.compare import compare
 from tritforge.sim.engine import RtlEngine
 from tritforge.sim.trace import trace
+from tritforge.sim.units import count_cells
 
 A = Path(__file__).parent / "vectors" / "A"
 UP5K = AcceleratorConfig.load("up5k")
@@ -237,6 +242,35 @@ def test_what_a_probe_shows_too_seldom_or_too_often_is_a_difference(
     assert first is not None
     assert (first.token, first.layer, first.unit, first.tensor) == (0, None, "head", probe)
     assert (first.got if times == 0 else first.expected) is None
+
+
+class Unwatched(wiring.Component):
+    """An accelerator whose probe is connected to nothing."""
+
+    def __init__(self, *, traced: bool) -> None:
+        self._inside = Accelerator(replace(UP5K, hidden=32, intermediate=64, states=64), traced=traced)
+        members = self._inside.signature.members
+        super().__init__({name: member for name, member in members.items() if name != "probe"})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.inside = self._inside
+        for name, member in self.signature.members.items():
+            inner, outer = getattr(self._inside, name), getattr(self, name)
+            if member.is_signature:
+                connect(m, flipped(outer), inner)
+            else:
+                m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
+        return m
+
+
+@pytest.mark.slow
+def test_a_probe_that_nobody_looks_at_costs_nothing() -> None:
+    few, all_ = (count_cells(Unwatched(traced=traced), "ice40") for traced in (False, True))
+    # Logic is mapped a little otherwise when a design has other names.
+    assert all_.pop("lut4") == pytest.approx(few.pop("lut4"), rel=0.005)
+    assert all_ == few
+    assert few["ff"] > 1000
 
 
 def test_windows_outside_of_text_and_model_are_refused(model: Model) -> None:
