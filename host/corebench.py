@@ -55,7 +55,7 @@ _GENERATED = 32
 
 
 def cycles() -> dict[str, Any]:
-    """Cycles a token and what they went for: the zoo's models, and two layers of hidden size 1,024."""
+    """Cycles a token and what they went for: the zoo's models, and two layers of published shapes."""
     found = {name: hardware(load(name), AcceleratorConfig.load(PRESET), 40) for name in zoo.names()}
     return found | {f"two layers of {name}": shape(name) for name in SHAPES}
 
