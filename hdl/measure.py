@@ -154,7 +154,7 @@ class Measure(wiring.Component):
             with m.If(self.projecting):
                 m.d.sync += [self.peak.eq(0), self.level.eq(0), first.eq(1)]
         with m.Else():
-            # Not as a choice of which the peak itself is one: that would become an enable, which takes longer.
+            # No choice of which the peak itself is one: that would become an enable, which takes longer.
             kept = (
                 (self.peak >> LEVEL_SHIFT * k) & (rises[2] == k).replicate(PEAK_BITS)
                 for k in range(LEVEL_MAX + 1)

@@ -76,8 +76,8 @@ class Unpacker(wiring.Component):
         held = Signal(self._beat_bits, reset_less=True)
         left = Signal(range(lanes + 1))
         wanted = Signal(self._count_bits)
-        # What decides about a beat, in registers: whether there is an element; the last one of a beat, of all;
-        # a beat is wanted, or is when this element has left, or when the third one has.
+        # What decides about a beat, in registers: whether there is an element; the last one of a beat, of
+        # all; a beat is wanted, or is when this element has left, or when the third one has.
         empty, last, done, ending = Signal(init=1), Signal(), Signal(init=1), Signal()
         dry, brim, near = Signal(), Signal(), Signal()
         narrow = Signal()
@@ -100,7 +100,8 @@ class Unpacker(wiring.Component):
             m.d.sync += [
                 left.eq(left - 1), last.eq(left == 2), empty.eq(last),
                 wanted.eq(wanted - 1), ending.eq(wanted == 2), done.eq(ending),
-                dry.eq(last & ~ending), brim.eq((left == 2) & (wanted != 2)), near.eq((left == 4) & ~(wanted < 5)),
+                dry.eq(last & ~ending), brim.eq((left == 2) & (wanted != 2)),
+                near.eq((left == 4) & ~(wanted < 5)),
                 second.eq(narrow & ~second), moves.eq(~narrow | ~second),
             ]  # fmt: skip
             with m.If(moves):

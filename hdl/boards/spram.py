@@ -194,8 +194,9 @@ class SpramMemory(wiring.Component):
         wiring.connect(m, matrices.request, wiring.flipped(self.request))
         wiring.connect(m, vectors.request, wiring.flipped(self.vector_request))
 
-        # The way to the RAMs is long: whether a vector is read is decided a cycle before, and what is taken of
-        # it is known a cycle after. While a matrix beat is there, the next one is read, as if it were taken.
+        # The way to the RAMs is long: whether a vector is read is decided a cycle before, and what is taken
+        # of it is known a cycle after. While a matrix beat is there, the next one is read, as if it were
+        # taken.
         read_vector, more_matrices, took_vector = Signal(), Signal(), Signal()
         outside = Signal()
         address, early = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
