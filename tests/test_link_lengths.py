@@ -82,7 +82,8 @@ def test_data_that_are_missing_reach_no_further_than_is_counted(both: SimulatedD
             host.write(space, b"." * 120)
             send(host, WRITE | space, bytes(range(size)), count)
             found = host.read(space, 120)
-            assert (found[:size], found[count:]) == (bytes(range(size)), b"." * (120 - count)), (count, size)
+            assert found[:size] in (bytes(range(size)), b"." * size), (count, size)
+            assert found[count:] == b"." * (120 - count), (count, size)
 
 
 @pytest.mark.parametrize("verb", [READ, OPEN])

@@ -39,7 +39,7 @@ __all__ = ["GoldenDevice"]
 _ADDRESSES = 1 << 16
 _RING_TURN = 256
 _JUNK = b"\xa5"
-"""What memories hold at first, and in the place of data that were counted and not sent: not zeros."""
+"""What memories hold at first: nobody may rely on zeros."""
 _WHILE_IT_RUNS = (Space.RING, Space.TABLE, Space.CONTROL)
 
 
@@ -97,7 +97,9 @@ class GoldenDevice:
     def exchange(self, data: bytes) -> bytes:
         """See `SimulatedDevice`: it obeys what is complete, and chooses a token if it has room for it."""
         bodies = filter(None, map(intact, self._decoder.feed(data)))
-        sent = b"".join(map(self._answer, filter(None, map(Request.from_bytes, bodies))))
+        requests = filter(None, map(Request.from_bytes, bodies))
+        # If the CRC ends with 00, a frame that has lost its last byte has a right CRC, too.
+        sent = b"".join(self._answer(request) for request in requests if not _lacks_data(request))
         return sent + self._work()
 
     @property
@@ -175,7 +177,7 @@ class GoldenDevice:
         return data[: request.count].ljust(request.count, _JUNK)
 
     def _write(self, request: Request) -> None:
-        address, data = request.address, request.data[: request.count].ljust(request.count, _JUNK)
+        address, data = request.address, request.data[: request.count]
         words = np.frombuffer(data[: len(data) // 2 * 2], "<u2")
         match request.space:
             case Space.SETTINGS:
@@ -265,6 +267,10 @@ class GoldenDevice:
         self._state[: h.size] = h.reshape(-1).astype(np.int16).view(np.uint16)
         self._position = (self._position + len(tokens)) % (1 << 32)
         return logits
+
+
+def _lacks_data(request: Request) -> bool:
+    return request.verb == Verb.WRITE and len(request.data) < request.count <= MOST_COUNT
 
 
 def _memory(words: int) -> NDArray[np.uint16]:
