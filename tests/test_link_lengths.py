@@ -86,6 +86,15 @@ def test_data_that_are_missing_reach_no_further_than_is_counted(both: SimulatedD
             assert found[count:] == b"." * (120 - count), (count, size)
 
 
+def test_a_crc_that_loses_a_last_byte_of_00_changes_no_data(both: SimulatedDevice) -> None:
+    host = host_of(both)
+    frames = [request(k, WRITE | WEIGHTS, 7, b"data") for k in range(3, 256)]
+    whole = next(each for each in frames if each.endswith(b"\0\x7e") and len(each) == 13)
+    host.write(WEIGHTS, b"....", 7)
+    host.exchange(whole[:-2] + b"\x7e")
+    assert host.read(WEIGHTS, 4, 7) in (b"data", b"....")
+
+
 @pytest.mark.parametrize("verb", [READ, OPEN])
 def test_data_behind_a_question_mean_nothing(both: SimulatedDevice, verb: int) -> None:
     host = host_of(both)
