@@ -19,6 +19,8 @@ from .protocol import (
     HEADER_BYTES,
     IDENTITY_ADDRESS,
     PROTOCOL,
+    TABLE_ENTRIES,
+    Space,
 )
 from .ring import Ring
 from .settings import CAUSE_BITS, SETTINGS
@@ -32,6 +34,8 @@ _AREA = BUFFER_BYTES // 4
 """The buffer: a request, the text table with the identity, and twice as much for the ring."""
 _FIRST = 256 - HEADER_BYTES
 """Index of a request's first byte, so that that of its first data byte is 0."""
+_FULL = _AREA - HEADER_BYTES + 1
+"""Index behind a byte that has come to lie on the header's first."""
 _SHARED = ("stops", "stops_enabled", "sample", "emit_raw", "temperature_mantissa", "temperature_exponent")
 
 
@@ -75,8 +79,9 @@ class _Request:
         The header but for its number. Bytes move up as they come; address and count then count.
     space, writes, checks, opens
         Parts of the command.
-    received, ended, complete
-        A byte of a frame came, its end came, and what came is a whole request, with its CRC.
+    received, full, ended, complete
+        A byte of a frame came, one came that lies on the header, the frame's end came, and what came is a
+        whole request, with its CRC.
     last
         The byte in hand is the header's last.
     runs
@@ -96,7 +101,7 @@ class _Request:
         self.space = self.command[:4]
         self.writes, self.checks, self.opens = self.command[4:]
         self.complete = Signal()
-        self.received, self.ended, self.runs = Signal(), Signal(), Signal()
+        self.received, self.full, self.ended, self.runs = Signal(), Signal(), Signal(), Signal()
         self.last = Signal()
         self.granted = Signal(reset_less=True)
         self.obey = Signal(reset_less=True)
@@ -236,7 +241,8 @@ class LinkDevice(wiring.Component):
         answers = request.last | at.status | at.produced | at.check_high | at.check_low
         m.d.sync += [
             request.last.eq(at.header & request.index[:3].all()),
-            request.complete.eq(crc.zero & ~request.index[-1]),
+            request.full.eq(request.index[2:] == _FULL >> 2),
+            request.complete.eq(crc.zero & ~request.index[-1] & ~request.full),
             # As it came: a flag behind an escape is a flag.
             special.eq((byte[2:] ^ Mux(escaped, ESCAPE_XOR >> 2, 0) == FLAG >> 2) & (byte[0] ^ byte[1])),
             is_flag.eq(at.listens & special & byte[1]),
@@ -283,8 +289,10 @@ class LinkDevice(wiring.Component):
             ]
         m.d.sync += [
             request.word.eq(at.data & request.obey & request.word_end),
+            # A second token to choose after would wait for results that wait for it.
             request.tokens_wanted.eq(
                 at.data & request.obey & request.word_end & space[2] & space[1] & ~space[0]
+                & ~(space[3] & request.index[1:].any())
             ),
             over.eq((request.count == 0) | ~request.granted),
             busy.eq(self.weights_busy & ~space[2]),
@@ -302,7 +310,8 @@ class LinkDevice(wiring.Component):
             m.d.sync += address.eq(loaded(at.header, Cat(address[8:], count), address))
         with m.If(loads | (at.act & at.data & (index.all() | ~request.checks))):
             m.d.sync += count.eq(Mux(at.data, (count + at.data.replicate(8))[:8], request.byte))
-        with m.If(request.received | (at.act & (at.header | at.data | (at.produced & ~request.writes)))):
+        counts = at.header | at.data | (at.produced & ~request.writes)
+        with m.If((request.received & ~request.full) | (at.act & counts)):
             m.d.sync += index.eq(loaded(at.produced, Cat(C(0, 1), address[:7]), index))
         with m.If(request.ended | at.closes):
             m.d.sync += index.eq(_FIRST)
@@ -336,8 +345,7 @@ class LinkDevice(wiring.Component):
             # A whole frame that is wrong, one that never ends, or one that can't be obeyed.
             wrong = Signal()
             m.d.sync += wrong.eq(
-                (request.ended & ~request.complete & (~index[7] | index[2]))
-                | (at.receive & index[7] & ~index[6])
+                (request.ended & ~request.complete & (~index[7] | index[2])) | (at.receive & request.full)
             )
             with m.If(self.booting & (wrong | (at.closes & request.refused))):
                 m.d.sync += [self.booting.eq(0), session.failed.eq(1)]
@@ -464,10 +472,12 @@ class LinkDevice(wiring.Component):
     def _store(self, m: Module, at: _Place, request: _Request, store: memory.WritePort, ring: Ring) -> None:
         """Write requests, the text table and results into the buffer."""
         index, space = request.index, request.space
+        writes_table = Signal()  # but not the identity behind it
+        m.d.sync += writes_table.eq(
+            at.data & request.obey & (space == Space.TABLE) & (index < TABLE_ENTRIES)
+        )
         m.d.comb += [
-            store.en.eq(
-                ring.write | request.received | (at.act & at.data & request.obey & space[2] & ~space[1])
-            ),
+            store.en.eq(ring.write | request.received | (at.act & writes_table)),
             store.addr.eq(Mux(ring.write, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], at.data, C(0, 1)))),
             store.data.eq(request.byte),
         ]
