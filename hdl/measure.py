@@ -61,7 +61,8 @@ class Measure(wiring.Component):
     rise : Out
         With `settled`: levels gained at this element.
     level, peak, energy : Out
-        Level of peak and energy; largest `|product|`; sum of squares.
+        Level of peak and energy; largest `|product|`, which is shifted a cycle before a level is gained; sum
+        of squares.
     side_clear, side_valid, side : In; side_energy : Out
         Sum of the squares of other values (g), which share the multiplier: they must not come during a pass
         that needs it. Follows 2 cycles behind.

@@ -137,6 +137,7 @@ BOARDS = {
         "USB: its second serial port",
         clock_hz=30_000_000,
         programmer="ice40_generic",
+        seed=6,
     ),
     "upduino_v3": Board(
         "amaranth_boards.upduino_v3:UpduinoV3Platform",
