@@ -24,7 +24,7 @@ __all__ = ["BENCHES"]
 async def _feed(
     driver: Driver, elements: Ints, weights: Ints, random: Random, bubbles: float = 0.0
 ) -> tuple[list[int], dict[int, tuple[int, int]]]:
-    """Pass elements, each weight a cycle behind; return the products, and by cycle peak and level behind each."""
+    """Pass elements, each weight a cycle behind; return the products, and peak and level by cycle."""
     slots: list[int] = []
     for k in range(len(elements)):
         while random.random() < bubbles:
