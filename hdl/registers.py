@@ -40,7 +40,7 @@ IDENTITY = int.from_bytes(b"TRIT", "big")
 """What the first register reads."""
 
 _GROUP = 0x40
-_HIDDEN = ("probe",)
+_HIDDEN = ("vector_soon", "probe")
 _MEMORIES = (
     "program_write",
     "program_address",
@@ -258,7 +258,7 @@ def weight_channels(signature: wiring.Signature) -> list[tuple[str, str]]:
 
 
 def host_members(signature: wiring.Signature) -> dict[str, Member]:
-    """The accelerator's members that a host sees: all but weight channels and the probe."""
+    """The accelerator's members that a host sees: all but what belongs to weight channels, and the probe."""
     others = {name for channel in weight_channels(signature) for name in channel}
     others.update(_HIDDEN)
     return {name: member for name, member in signature.members.items() if name not in others}
