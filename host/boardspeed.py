@@ -90,7 +90,8 @@ def board_speed(model: Model, config: AcceleratorConfig, about: Up5kBoard) -> Sp
 def _sources() -> Iterator[bytes]:
     """Yield what drives the simulation, at both ends of the link: it decides the host's speed."""
     here = Path(__file__)
-    simulation = (here.parents[1] / "sim" / name for name in ("board.py", "board.cpp", "boarddevice.h"))
+    names = "board.py", "board.cpp", "boarddevice.py", "boarddevice.h"
+    simulation = (here.parents[1] / "sim" / name for name in names)
     for file in [here, *simulation, *sorted(here.parent.glob("link/*.py"))]:
         yield file.read_bytes()
 
