@@ -13,7 +13,7 @@ from ..models.numerics import ACT, EXPONENT_BITS, SCALE, to_scale
 from .arith import delay
 from .conductor import RESULT, STOPS, STREAM_BITS, TOKEN, Conductor
 from .config import AcceleratorConfig
-from .datapath import HEADER, PROBE, PROBES, TRACED, VECTOR_PASS, Datapath, probe_layout
+from .datapath import HEADER, PROBES, TRACED, VECTOR_PASS, Datapath, probe_layout
 from .head import RAW
 from .isa import COUNT_BITS, WORD_BITS, Opcode
 from .isa import Epilogue as Mode
@@ -26,7 +26,6 @@ from .weights import WeightBuffer
 
 __all__ = [
     "CAUSES",
-    "PROBE",
     "PROBES",
     "RAW_LOGIT",
     "STATUS",

@@ -29,10 +29,10 @@ from .scalars import InverseRootScale
 from .store import VectorStore
 from .streams import HEADER_BITS
 
-__all__ = ["HEADER", "PROBE", "PROBES", "SAMPLING", "TRACED", "VECTOR_PASS", "Datapath", "probe_layout"]
+__all__ = ["HEADER", "PROBES", "SAMPLING", "TRACED", "VECTOR_PASS", "Datapath", "probe_layout"]
 
 PROBES = ("x", "product", "h", "i", "f", "g")
-"""Units whose elements `PROBE` shows: new x, new products, new states, buffered i and f, g."""
+"""Units whose elements a probe shows: new x, new products, new states, buffered i and f, g."""
 
 TRACED = (*PROBES, "q", "sum", "scale")
 """What the probe of a traced accelerator shows: besides, the three steps of each product.
@@ -44,15 +44,15 @@ its exponent above 16 bits for its mantissa.
 
 
 def probe_layout(traced: bool = False) -> ArrayLayout:
-    """Layout of a stream's probe: an element of each of `PROBES`, or of each of `TRACED`."""
+    """Layout of a stream's probe: an element of each of `PROBES`, or of each of `TRACED`.
+
+    It is for comparison with the golden model; unused, it costs nothing.
+    """
     return ArrayLayout(
         StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(32)}),
         len(TRACED if traced else PROBES),
     )
 
-
-PROBE = probe_layout()
-"""Every element of a layer's vectors, for comparison with the golden model; unused, it costs nothing."""
 
 HEADER = StructLayout(
     {

@@ -5,21 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
 
-from .synthesis import synthesise
+from .synthesis import Synthesis, synthesise
 from .tools import run_yosys, yosys_share
 
-__all__ = ["BOARD_SYNTHESIS", "Synthesis", "board_netlist", "cell_models", "netlist_verilog"]
-
-
-class Synthesis(TypedDict):
-    """Of the arguments of `synthesise`, those that change the netlist of a given design and device."""
-
-    options: Sequence[str]
-    sharing: int
+__all__ = ["BOARD_SYNTHESIS", "board_netlist", "cell_models", "netlist_verilog"]
 
 
 BOARD_SYNTHESIS: Synthesis = {"options": ("-no-rw-check",), "sharing": 3}

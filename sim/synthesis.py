@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from ..models.errors import TritforgeError
 from .cache import cached
@@ -13,6 +14,7 @@ __all__ = [
     "DEVICES",
     "FAMILIES",
     "Counts",
+    "Synthesis",
     "device_of",
     "synthesis_script",
     "synthesise",
@@ -139,6 +141,9 @@ _FAMILIES = {
     ),
 }
 
+_FAMILY = "ice40"
+"""The family of a design of which nothing is said."""
+
 FAMILIES = tuple(_FAMILIES)
 """Device families whose cells can be counted."""
 
@@ -183,10 +188,19 @@ def device_of(family: str, device: str | None = None) -> str:
     return device
 
 
+class Synthesis(TypedDict, total=False):
+    """How a design is synthesised; `synthesis_script` explains each."""
+
+    family: str
+    device: str | None
+    options: Sequence[str]
+    sharing: int
+
+
 def synthesis_script(
     top: str = "top",
     *,
-    family: str = "ice40",
+    family: str = _FAMILY,
     device: str | None = None,
     options: Sequence[str] = (),
     sharing: int = 0,
@@ -227,15 +241,7 @@ def synthesis_script(
     )
 
 
-def synthesise(
-    verilog: str,
-    top: str = "top",
-    *,
-    family: str = "ice40",
-    device: str | None = None,
-    options: Sequence[str] = (),
-    sharing: int = 0,
-) -> Path:
+def synthesise(verilog: str, top: str = "top", **settings: Unpack[Synthesis]) -> Path:
     """Synthesise a design (cached); arguments and errors are those of `synthesis_script`, and `ToolError`.
 
     Returns
@@ -243,7 +249,7 @@ def synthesise(
     pathlib.Path
         Folder that holds ``netlist.json``, as nextpnr reads it, and ``stat.json``, yosys' count of cells.
     """
-    script = synthesis_script(top, family=family, device=device, options=options, sharing=sharing)
+    script = synthesis_script(top, **settings)
 
     def build(folder: Path) -> None:
         (folder / "design.v").write_text(verilog)
@@ -253,35 +259,17 @@ def synthesise(
     return cached("netlist", [verilog, script, yosys_version()], build)
 
 
-def synthesised_cells(
-    verilog: str,
-    top: str = "top",
-    *,
-    family: str = "ice40",
-    device: str | None = None,
-    options: Sequence[str] = (),
-    sharing: int = 0,
-) -> dict[str, int]:
+def synthesised_cells(verilog: str, top: str = "top", **settings: Unpack[Synthesis]) -> dict[str, int]:
     """Return how many cells of each type, as the family names them; arguments are those of `synthesise`."""
-    entry = synthesise(verilog, top, family=family, device=device, options=options, sharing=sharing)
+    entry = synthesise(verilog, top, **settings)
     cells: dict[str, int] = json.loads((entry / "stat.json").read_text())["design"]["num_cells_by_type"]
     return cells
 
 
-def synthesise_counts(
-    verilog: str,
-    top: str = "top",
-    *,
-    family: str = "ice40",
-    device: str | None = None,
-    options: Sequence[str] = (),
-    sharing: int = 0,
-) -> Counts:
+def synthesise_counts(verilog: str, top: str = "top", **settings: Unpack[Synthesis]) -> Counts:
     """Count a design's cells after synthesis (cached); arguments and errors are those of `synthesise`."""
-    cells = synthesised_cells(
-        verilog, top, family=family, device=device, options=options, sharing=sharing
-    )
-    weights = _FAMILIES[family].weights
+    cells = synthesised_cells(verilog, top, **settings)
+    weights = _FAMILIES[settings.get("family", _FAMILY)].weights
 
     def count(kind: str) -> int:
         return sum(number * _weight(cell, weights.get(kind, {})) for cell, number in cells.items())

@@ -9,7 +9,7 @@ from ...hdl.dot import LookupDot, TableFiller, entry_bits
 from ...models.numerics import INT8
 from ...models.trits import TRITS_PER_BYTE, encode_trits, trit_table
 from .driver import Driver, Ints, Random, expect
-from .parts import Bench, Picture, corners_and_random, named
+from .parts import FILLER_PORTS, Bench, Picture, activations_of, named
 
 __all__ = ["BENCHES"]
 
@@ -18,11 +18,6 @@ _BLOCKS = 3
 _TABLE = trit_table().astype(np.int64)
 """(entries, trits): what each entry adds."""
 _BITS = entry_bits(TRITS_PER_BYTE)
-
-
-def _activations(random: Random, *shape: int) -> Ints:
-    count = int(np.prod(shape))
-    return corners_and_random(random, INT8.low, INT8.high, count).reshape(shape)
 
 
 # Filling
@@ -72,7 +67,7 @@ async def _filled(memory: _Memory, activations: Ints, blocks: Iterable[int]) -> 
 
 def _begun(driver: Driver, seed: int) -> tuple[_Memory, Ints, Random]:
     random = np.random.default_rng(seed)
-    activations = _activations(random, _BLOCKS, TRITS_PER_BYTE, _TABLES)
+    activations = activations_of(random, _BLOCKS, TRITS_PER_BYTE, _TABLES)
     activations[0, :, 0], activations[0, :, 1] = INT8.low, INT8.high
     return _Memory(driver, activations.reshape(-1, _TABLES)), activations, random
 
@@ -190,7 +185,7 @@ async def _fills(driver: Driver, seed: int, count: int, reads: float) -> None:
     random = np.random.default_rng(seed)
     tables = _Tables(driver, random)
     for k in range(count):
-        await tables.fill(k % 2, _activations(random, TRITS_PER_BYTE, _TABLES), reads if k else 0.0)
+        await tables.fill(k % 2, activations_of(random, TRITS_PER_BYTE, _TABLES), reads if k else 0.0)
     await tables.read(1 - count % 2, random.integers(-1, 2, (99, _TABLES, TRITS_PER_BYTE)))
 
 
@@ -206,7 +201,7 @@ async def _dot_reset(driver: Driver) -> None:
     """Tables stay; sums behind a reset are right."""
     random = np.random.default_rng(3)
     tables = _Tables(driver, random)
-    await tables.fill(0, _activations(random, TRITS_PER_BYTE, _TABLES), 0.0)
+    await tables.fill(0, activations_of(random, TRITS_PER_BYTE, _TABLES), 0.0)
     for cycles in range(1, driver.unit.latency + 2):
         for _ in range(cycles):
             await driver.cycle(**driver.noise(random, "codes"))
@@ -218,7 +213,7 @@ async def _dot_reset(driver: Driver) -> None:
 async def _dot_picture(driver: Driver) -> None:
     random = np.random.default_rng(0)
     tables = _Tables(driver, random)
-    await tables.fill(0, _activations(random, TRITS_PER_BYTE, _TABLES), 0.0)
+    await tables.fill(0, activations_of(random, TRITS_PER_BYTE, _TABLES), 0.0)
     await driver.reset()
     for weights in random.integers(-1, 2, (6, _TABLES, TRITS_PER_BYTE)):
         await tables.cycle(weights, 0)
@@ -229,18 +224,7 @@ BENCHES = (
         "table_filler",
         TableFiller,
         named(_every_block, _with_pauses, _begun_again, _filler_reset),
-        Picture(
-            _filler_picture,
-            {
-                "start": "",
-                "word_address": "",
-                "word": "",
-                "write": "",
-                "entry": "write",
-                "values": "write",
-                "done": "",
-            },
-        ),
+        Picture(_filler_picture, FILLER_PORTS),
         (_TABLES, TRITS_PER_BYTE * _BLOCKS),
         named(_hundreds_one_behind_another, _hundreds_with_pauses),
     ),

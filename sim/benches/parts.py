@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from amaranth.lib.wiring import Component
 
+from ...models.numerics import INT8
 from .driver import Case, Driver, Ints, MismatchError, Random, expect
 
 __all__ = [
+    "FILLER_PORTS",
     "Agent",
     "Bench",
     "Columns",
@@ -18,6 +20,7 @@ __all__ = [
     "Picture",
     "Sink",
     "Source",
+    "activations_of",
     "corners_and_random",
     "named",
     "one_of_each",
@@ -46,6 +49,18 @@ class Picture:
 
     case: Case
     ports: Mapping[str, str]
+
+
+FILLER_PORTS: Mapping[str, str] = {
+    "start": "",
+    "word_address": "",
+    "word": "",
+    "write": "",
+    "entry": "write",
+    "values": "write",
+    "done": "",
+}
+"""What the pictures of units show that put activations, or tables of them, where a dot product reads them."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,11 @@ def corners_and_random(random: Random, low: int, high: int, count: int) -> Ints:
     places = random.choice(count, min(count, 4 * len(corners)), replace=False)
     values[places] = np.resize(corners, len(places))
     return values
+
+
+def activations_of(random: Random, *shape: int) -> Ints:
+    """Int8 activations of a shape, corner values among them."""
+    return corners_and_random(random, INT8.low, INT8.high, int(np.prod(shape))).reshape(shape)
 
 
 def one_of_each(**values: Iterable[int]) -> dict[str, Ints]:

@@ -8,7 +8,7 @@ from ...hdl.dot_tree import ActivationLoader, TreeDot
 from ...models.numerics import INT8
 from ...models.trits import TRITS_PER_BYTE, encode_prefix
 from .driver import Driver, Ints, Random, expect
-from .parts import Bench, Picture, corners_and_random, named
+from .parts import FILLER_PORTS, Bench, Picture, activations_of, named
 
 __all__ = ["BENCHES"]
 
@@ -17,10 +17,6 @@ _BLOCKS = 4
 _STRIDE = 8
 _FIRST = 2
 """Cycles from `start` to the first word that is written."""
-
-
-def _activations(random: Random, *shape: int) -> Ints:
-    return corners_and_random(random, INT8.low, INT8.high, int(np.prod(shape))).reshape(shape)
 
 
 # Loading
@@ -32,7 +28,7 @@ class _Memory:
     def __init__(self, driver: Driver, random: Random) -> None:
         self.driver = driver
         self.random = random
-        self.words = _activations(random, _BLOCKS * _STRIDE, _TABLES).tolist()
+        self.words = activations_of(random, _BLOCKS * _STRIDE, _TABLES).tolist()
         self.word = [0] * _TABLES
 
     async def cycle(self, block: int, start: int) -> Any:
@@ -186,7 +182,7 @@ async def _extremes(driver: Driver) -> None:
 async def _every_code(driver: Driver) -> None:
     """All 243 codes of five weights, in each byte."""
     sets = _Sets(driver, np.random.default_rng(1))
-    activations = _activations(sets.random, TRITS_PER_BYTE, _TABLES)
+    activations = activations_of(sets.random, TRITS_PER_BYTE, _TABLES)
     await sets.load(activations)
     sets.switch(activations)
     digits = np.stack(np.unravel_index(np.arange(3**TRITS_PER_BYTE), (3,) * TRITS_PER_BYTE), 1) - 1
@@ -199,7 +195,7 @@ async def _sums(driver: Driver, seed: int, loads: int, bubbles: float = 0.0) -> 
     """Eight cycles or more a load."""
     sets = _Sets(driver, np.random.default_rng(seed), bubbles)
     for _ in range(loads):
-        activations = _activations(sets.random, TRITS_PER_BYTE, _TABLES)
+        activations = activations_of(sets.random, TRITS_PER_BYTE, _TABLES)
         await sets.load(activations)
         sets.switch(activations)
         await sets.some(3)
@@ -218,7 +214,7 @@ async def _cut_off(driver: Driver) -> None:
     """A load that begins again after any number of words changes nothing that is in use."""
     sets = _Sets(driver, np.random.default_rng(4))
     for words in range(TRITS_PER_BYTE):
-        activations = _activations(sets.random, 2, TRITS_PER_BYTE, _TABLES)
+        activations = activations_of(sets.random, 2, TRITS_PER_BYTE, _TABLES)
         await sets.load(activations[0], words)
         await sets.load(activations[1])
         sets.switch(activations[1])
@@ -231,7 +227,7 @@ async def _tree_reset(driver: Driver) -> None:
     random = np.random.default_rng(5)
     for cycles in range(1, driver.unit.latency + 2):
         sets = _Sets(driver, random)
-        await sets.load(_activations(random, TRITS_PER_BYTE, _TABLES), cycles % TRITS_PER_BYTE)
+        await sets.load(activations_of(random, TRITS_PER_BYTE, _TABLES), cycles % TRITS_PER_BYTE)
         await sets.some(cycles)
         await driver.reset()
         await _sums(driver, cycles, 2)
@@ -251,18 +247,7 @@ BENCHES = (
         "activation_loader",
         ActivationLoader,
         named(_every_block, _begun_again, _loader_reset),
-        Picture(
-            _loader_picture,
-            {
-                "start": "",
-                "word_address": "",
-                "word": "",
-                "write": "",
-                "entry": "write",
-                "values": "write",
-                "done": "",
-            },
-        ),
+        Picture(_loader_picture, FILLER_PORTS),
         (_TABLES, _BLOCKS * _STRIDE, _STRIDE),
         named(_hundreds_one_behind_another, _hundreds_with_pauses),
     ),
