@@ -13,7 +13,7 @@ from ..models.numerics import ACT, EXPONENT_BITS, SCALE, to_scale
 from .arith import delay
 from .conductor import RESULT, STOPS, STREAM_BITS, TOKEN, Conductor
 from .config import AcceleratorConfig
-from .datapath import HEADER, PROBES, TRACED, VECTOR_PASS, Datapath, probe_layout
+from .datapath import HEADER, PROBES, TRACED, Datapath, probe_layout, traced_units, vector_pass
 from .head import RAW
 from .isa import COUNT_BITS, WORD_BITS, Opcode
 from .isa import Epilogue as Mode
@@ -34,6 +34,7 @@ __all__ = [
     "probe_layout",
     "sampling",
     "settings_layout",
+    "traced_units",
 ]
 
 
@@ -197,7 +198,7 @@ class Accelerator(wiring.Component):
                 "saturations": Out(32),
                 "layer": Out(COUNT_BITS),
                 "status": Out(STATUS),
-                "probe": Out(ArrayLayout(probe_layout(traced), config.streams)),
+                "probe": Out(ArrayLayout(probe_layout(traced, config.vector_width), config.streams)),
             }
         )
 
@@ -213,8 +214,8 @@ class Accelerator(wiring.Component):
         )
         m.submodules.conductor = conductor = Conductor(config.streams)
         m.submodules.sequencer = sequencer = Sequencer(config)
-        m.submodules.unpacker = unpacker = Unpacker(config.beat_bits, config.element_bits)
-        m.submodules.weights = weights = WeightBuffer(config.hidden)
+        m.submodules.unpacker = unpacker = Unpacker(config.beat_bits, config.element_bits, config.vector_width)
+        m.submodules.weights = weights = WeightBuffer(config.hidden, config.vector_width)
         m.submodules.vectors = vectors = VectorControl(config)
         m.submodules.matmul = matmul = MatMul(config, tag, Datapath.latency + config.lag)
         datapaths = [Datapath(config, traced=self._traced) for _ in range(config.streams)]
@@ -415,11 +416,13 @@ class Accelerator(wiring.Component):
         m.d.sync += project.eq(sequencer.vector & (instruction.opcode == Opcode.PROJECT))
         with m.If(vectors.take_header & unpacker.header_taken):
             m.d.sync += header.eq(unpacker.header)
+        if self.config.vector_width > 1:
+            m.d.comb += [weights.clear.eq(vectors.unpack), weights.by_word.eq(vectors.reading)]
         lagging = delay(m, weights.weight, self.config.lag, "weight")
         for k, datapath in enumerate(datapaths):
             late = lagging[Mlgru.latency * k]
             m.d.comb += [
-                *(datapath.vector_pass[name].eq(getattr(vectors, name)) for name, _ in VECTOR_PASS),
+                *(datapath.vector_pass[name].eq(getattr(vectors, name)) for name, _ in vector_pass(self.config.vector_width)),
                 datapath.address.eq(vectors.address),
                 datapath.weight.eq(Mux(vectors.running, late, weights.weight) if k else weights.weight),
                 datapath.bound_row.eq(vectors.bound_row),

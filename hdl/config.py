@@ -45,6 +45,9 @@ class AcceleratorConfig:
         Largest vocabulary of a model.
     streams
         Texts, or positions of one text, that share every weight beat.
+    vector_width
+        Elements that a pass of the vector unit takes a cycle: a power of two that divides a beat's 16-bit
+        weights and the bytes of an activation word. It changes cycles and cells, never a number.
     family
         Family of devices that dot products are shaped for, one of `dots.FAMILIES`; it changes latencies and
         cells, never a number.
@@ -64,6 +67,7 @@ class AcceleratorConfig:
     memory_beats: int = 0
     vocabulary: int = _MOST
     streams: int = 1
+    vector_width: int = 1
     family: str = "ice40"
 
     def __post_init__(self) -> None:
@@ -77,6 +81,7 @@ class AcceleratorConfig:
             "memory_beats": (0, 1 << 32),
             "vocabulary": (1, _MOST),
             "streams": (1, 16),
+            "vector_width": (1, 64),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -84,6 +89,14 @@ class AcceleratorConfig:
                 raise TritforgeError(
                     f"accelerator {self.name}: {name} must be from {low} to {high}, not {value!r}"
                 )
+        width = self.vector_width
+        for what, many in (
+            ("a power of two", 1 << width.bit_length() - 1),
+            (f"a divisor of a beat's {self.layout.beat_bytes // 2} weights", self.layout.beat_bytes // 2),
+            (f"a divisor of an activation word's {self.layout.tables} bytes", self.layout.tables),
+        ):
+            if many % width:
+                raise TritforgeError(f"accelerator {self.name}: vector_width must be {what}, not {width}")
         if not isinstance(self.family, str) or self.family not in FAMILIES:
             raise TritforgeError(
                 f"accelerator {self.name}: family must be one of {', '.join(FAMILIES)}, not {self.family!r}"
@@ -152,6 +165,8 @@ class AcceleratorConfig:
     def digest(self) -> str:
         """Hash of the whole configuration but its name; programs and builds carry it."""
         values = {key: value for key, value in self.to_dict().items() if key != "name"}
+        if self.vector_width == 1:  # as before there was a choice: builds keep their identity
+            del values["vector_width"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Everything that one stream has for itself: its vectors, its state, its part of each row."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, ValueLike, signed, unsigned
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..models.numerics import (
     ACT,
     EXPONENT_BITS,
+    GATE,
     INT8,
     LEVEL_SHIFT,
     RESCALE_LEFT,
@@ -19,17 +20,30 @@ from ..models.numerics import (
 from .arith import delay
 from .config import AcceleratorConfig
 from .epilogue import Epilogue
+from .gatherer import Gatherer
 from .head import RAW, Head
 from .inputs import InputQuantiser
 from .isa import COUNT_BITS
 from .isa import Epilogue as Mode
 from .measure import Measure
+from .scalars import InverseRootScale as ParallelScale
 from .rescale import SHIFT_BITS, Rescaler
 from .scalars import InverseRootScale
-from .store import VectorStore
+from .store import VectorStore, WideVectorStore
 from .streams import HEADER_BITS
+from .wide_inputs import WideInputQuantiser
+from .wide_measure import WideMeasure
 
-__all__ = ["HEADER", "PROBES", "SAMPLING", "TRACED", "VECTOR_PASS", "Datapath", "probe_layout"]
+__all__ = [
+    "HEADER",
+    "PROBES",
+    "SAMPLING",
+    "TRACED",
+    "Datapath",
+    "probe_layout",
+    "traced_units",
+    "vector_pass",
+]
 
 PROBES = ("x", "product", "h", "i", "f", "g")
 """Units whose elements a probe shows: new x, new products, new states, buffered i and f, g."""
@@ -43,14 +57,19 @@ its exponent above 16 bits for its mantissa.
 """
 
 
-def probe_layout(traced: bool = False) -> ArrayLayout:
-    """Layout of a stream's probe: an element of each of `PROBES`, or of each of `TRACED`.
+def traced_units(width: int) -> tuple[str, ...]:
+    """`TRACED`, with a q for each element of a word of `width`."""
+    return tuple(unit for unit in TRACED for _ in range(width if unit == "q" else 1))
+
+
+def probe_layout(traced: bool = False, width: int = 1) -> ArrayLayout:
+    """Layout of a stream's probe: an element of each of `PROBES`, or of each of `traced_units`.
 
     It is for comparison with the golden model; unused, it costs nothing.
     """
     return ArrayLayout(
         StructLayout({"valid": 1, "mode": 15, "row": unsigned(COUNT_BITS), "value": signed(32)}),
-        len(TRACED if traced else PROBES),
+        len(traced_units(width) if traced else PROBES),
     )
 
 
@@ -77,21 +96,23 @@ SAMPLING = StructLayout(
 )
 """How the head chooses."""
 
-VECTOR_PASS = StructLayout(
-    {
-        "clear": 1,
-        "projecting": 1,
-        "own_energy": 1,
-        "product": 1,
-        "against_g": 1,
-        "running": 1,
-        "reading": 1,
-        "valid": 1,
-        "measured": 1,
-        "bound_write": 1,
-    }
-)
-"""What `VectorControl` says to all streams."""
+
+
+def vector_pass(width: int) -> StructLayout:
+    """What `VectorControl` says to all streams."""
+    flags = (
+        "clear",
+        "projecting",
+        "own_energy",
+        "product",
+        "against_g",
+        "running",
+        "reading",
+        "valid",
+        "measured",
+        "bound_write",
+    )
+    return StructLayout({**dict.fromkeys(flags, 1), **({"present": width} if width > 1 else {})})
 
 
 class Datapath(wiring.Component):
@@ -158,11 +179,13 @@ class Datapath(wiring.Component):
     def __init__(self, config: AcceleratorConfig, *, traced: bool = False) -> None:
         self._config = config
         self._traced = traced
+        width = config.vector_width
+        weight_shape = signed(WEIGHT.bits) if width == 1 else ArrayLayout(signed(WEIGHT.bits), width)
         super().__init__(
             {
-                "vector_pass": In(VECTOR_PASS),
+                "vector_pass": In(vector_pass(width)),
                 "address": In(config.element_bits),
-                "weight": In(signed(WEIGHT.bits)),
+                "weight": In(weight_shape),
                 "bound_row": In(config.element_bits),
                 "project": In(1),
                 "project_count": In(config.element_bits),
@@ -213,7 +236,7 @@ class Datapath(wiring.Component):
                 "h_row": Out(COUNT_BITS),
                 "h": Out(signed(ACT.bits)),
                 "saturations": Out(3),
-                "probe": Out(probe_layout(traced)),
+                "probe": Out(probe_layout(traced, width)),
             }
         )
 
@@ -221,15 +244,25 @@ class Datapath(wiring.Component):
         m = Module()
         config = self._config
         # x, and above it u: never written, nor read, at the same time.
-        above = 1 << (config.hidden - 1).bit_length()
-        m.submodules.vectors = vectors = VectorStore(2 * above)
-        m.submodules.measure = measure = Measure(config.energy_bits)
-        m.submodules.inputs = inputs = InputQuantiser(
-            config.vector_depth, config.layout.tables, config.activation_words, config.layout.code.trits
-        )
-        m.submodules.scale = scale = InverseRootScale(config.energy_bits)
+        above = max(config.vector_width, 1 << (config.hidden - 1).bit_length())
+        width, size = config.vector_width, config.layout
+        vector = (config.vector_depth, size.tables, config.activation_words, size.code.trits)
+        vectors: VectorStore | WideVectorStore
+        measure: Measure | WideMeasure
+        inputs: InputQuantiser | WideInputQuantiser
+        scale: InverseRootScale | ParallelScale
+        if width == 1:
+            m.submodules.vectors = vectors = VectorStore(2 * above)
+            m.submodules.measure = measure = Measure(config.energy_bits)
+            m.submodules.inputs = inputs = InputQuantiser(*vector)
+            m.submodules.scale = scale = InverseRootScale(config.energy_bits)
+        else:
+            m.submodules.vectors = vectors = WideVectorStore(2 * above, width)
+            m.submodules.measure = measure = WideMeasure(width, config.energy_bits)
+            m.submodules.inputs = inputs = WideInputQuantiser(*vector, width=width)
+            m.submodules.scale = scale = ParallelScale(config.energy_bits)
         m.submodules.rescaler = rescaler = Rescaler()
-        m.submodules.epilogue = epilogue = Epilogue(config.hidden, config.states)
+        m.submodules.epilogue = epilogue = Epilogue(config.hidden, config.states, width)
         m.submodules.head = head = Head()
         self._vector_unit(m, vectors, measure, inputs, epilogue)
         self._output_scale(m, measure, scale, rescaler)
@@ -249,17 +282,18 @@ class Datapath(wiring.Component):
             vectors.write_element.eq(Mux(epilogue.product_write, epilogue.product, epilogue.x_value)),
             self.saturations.eq(Mux(self.active, epilogue.saturations + head.saturations, 0)),
         ]
-        leaving: dict[str, tuple[ValueLike, ...]] = {
-            "x": (epilogue.x_write, epilogue.x_row, epilogue.x_value),
-            "product": (epilogue.product_write, epilogue.product_row, epilogue.product),
-            "h": (epilogue.h_write, epilogue.h_row, epilogue.h_value),
-            "i": (epilogue.i_write, epilogue.i_row, epilogue.i_value),
-            "f": (epilogue.f_write, epilogue.f_row, epilogue.f_value),
-            "g": (epilogue.g_write, epilogue.g_row, epilogue.g_value),
-        }
+        # As `PROBES` and `traced_units` name them.
+        leaving: list[tuple[ValueLike, ...]] = [
+            (epilogue.x_write, epilogue.x_row, epilogue.x_value),
+            (epilogue.product_write, epilogue.product_row, epilogue.product),
+            (epilogue.h_write, epilogue.h_row, epilogue.h_value),
+            (epilogue.i_write, epilogue.i_row, epilogue.i_value),
+            (epilogue.f_write, epilogue.f_row, epilogue.f_value),
+            (epilogue.g_write, epilogue.g_row, epilogue.g_value),
+        ]
         if self._traced:
-            leaving |= self._steps(m, measure, inputs)
-        for probe, (valid, row, value, *mode) in zip(self.probe, leaving.values(), strict=True):
+            leaving += self._steps(m, measure, inputs)
+        for probe, (valid, row, value, *mode) in zip(self.probe, leaving, strict=True):
             m.d.comb += [
                 probe.valid.eq(valid & self.active),
                 probe.mode.eq(mode[0] if mode else self.mode),
@@ -269,8 +303,8 @@ class Datapath(wiring.Component):
         return m
 
     def _steps(
-        self, m: Module, measure: Measure, inputs: InputQuantiser
-    ) -> dict[str, tuple[ValueLike, ...]]:
+        self, m: Module, measure: Measure | WideMeasure, inputs: InputQuantiser | WideInputQuantiser
+    ) -> list[tuple[ValueLike, ...]]:
         """What a traced accelerator shows of its products: valid, row, value, and for q the mode."""
         vector = Signal(15)
         with m.If(self.project):
@@ -279,27 +313,33 @@ class Datapath(wiring.Component):
         low, high = delay(m, self.scale_start, 2, "energy_shown")[1:]
         energy = Mux(high, measure.energy >> 32, measure.energy)
         scale = Cat(self.mantissa, C(0, 16 - SCALE.bits), self.exponent)
-        return {
-            "q": (
-                inputs.q_write & ~inputs.void,
-                inputs.q_word * self._config.layout.tables + inputs.q_lane,
-                inputs.q,
-                vector,
-            ),
-            "sum": (self.sum_valid, self.row, self.sum),
-            "scale": (
+        made: list[tuple[ValueLike, ...]]
+        q_valid, q_row = inputs.q_write & ~inputs.void, inputs.q_word * self._config.layout.tables + inputs.q_lane
+        if isinstance(inputs, InputQuantiser):
+            made = [(q_valid, q_row, inputs.q, vector)]
+        else:
+            count = Signal.like(self.project_count)
+            with m.If(self.project):
+                m.d.sync += count.eq(self.project_count)
+            made = [
+                (q_valid & (q_row + k < count), q_row + k, each, vector) for k, each in enumerate(inputs.q)
+            ]
+        return [
+            *made,
+            (self.sum_valid, self.row, self.sum),
+            (
                 self.scale_start | low | high | self.scale_done,
                 Mux(self.scale_done, 3, Cat(low, high)),
                 Mux(self.scale_done, scale.as_signed(), Mux(low | high, energy, measure.peak)),
             ),
-        }
+        ]
 
     def _vector_unit(
         self,
         m: Module,
-        vectors: VectorStore,
-        measure: Measure,
-        inputs: InputQuantiser,
+        vectors: VectorStore | WideVectorStore,
+        measure: Measure | WideMeasure,
+        inputs: InputQuantiser | WideInputQuantiser,
         epilogue: Epilogue,
     ) -> None:
         """Elements meet their weights, and become int8."""
@@ -313,9 +353,16 @@ class Datapath(wiring.Component):
             measure.clear.eq(now.clear),
             measure.projecting.eq(now.projecting),
             measure.own_energy.eq(now.own_energy),
-            measure.valid.eq(Mux(now.running, self.produced, now.valid)),
-            measure.element.eq(Mux(now.running, vectors.write_element, vectors.element)),
-            measure.weight.eq(self.weight),
+        ]
+        if isinstance(measure, Measure):
+            m.d.comb += [
+                measure.valid.eq(Mux(now.running, self.produced, now.valid)),
+                measure.element.eq(Mux(now.running, vectors.write_element, vectors.element)),
+                measure.weight.eq(self.weight),
+            ]
+        else:
+            self._words(m, vectors, measure)
+        m.d.comb += [
             measure.side_clear.eq(self.enter),
             measure.side_valid.eq(epilogue.g_write),
             measure.side.eq(epilogue.g_value),
@@ -324,17 +371,34 @@ class Datapath(wiring.Component):
             inputs.slot.eq(self.project_slot),
             inputs.measured.eq(now.measured),
             write.addr.eq(inputs.q_word | (inputs.current_slot << config.slot_bits)),
-            write.data.eq(inputs.q.replicate(config.layout.tables)),
-            write.en.eq(inputs.q_write << inputs.q_lane),
+            write.data.eq(Value.cast(inputs.q).replicate(config.layout.tables // config.vector_width)),
+            write.en.eq(inputs.q_write.replicate(config.vector_width) << inputs.q_lane),
             read.addr.eq(self.word_address),
             self.word.eq(read.data),
         ]
-        for name in ("product_valid", "product", "settled", "changed", "rise", "level", "peak"):
-            m.d.comb += getattr(inputs, name).eq(getattr(measure, name))
+        for name, port in inputs.signature.members.items():
+            if port.flow is In and name in measure.signature.members and name != "clear":
+                m.d.comb += getattr(inputs, name).eq(getattr(measure, name))
         for name in ("blocks", "complete", "certain", "void", "current_slot"):
             m.d.comb += getattr(self, name).eq(getattr(inputs, name))
 
-    def _output_scale(self, m: Module, measure: Measure, scale: InverseRootScale, rescaler: Rescaler) -> None:
+    def _words(self, m: Module, vectors: WideVectorStore, measure: WideMeasure) -> None:
+        """Words of elements: read from the vector memory, or gathered while they are produced."""
+        now, width = self.vector_pass, self._config.vector_width
+        m.submodules.gatherer = gatherer = Gatherer(width, self._config.element_bits)
+        m.d.comb += [
+            gatherer.clear.eq(self.project),
+            gatherer.count.eq(self.project_count),
+            gatherer.valid.eq(self.produced & now.running),
+            gatherer.element.eq(vectors.write_element),
+            measure.valid.eq(Mux(now.running, gatherer.word_valid, now.valid)),
+            measure.weights.eq(self.weight),
+        ]
+        for k, element in enumerate(measure.elements):
+            read = vectors.word[k] & now.present[k].replicate(VECTOR.bits)
+            m.d.comb += element.eq(Mux(now.running, gatherer.word[k], read))
+
+    def _output_scale(self, m: Module, measure: Measure | WideMeasure, scale: InverseRootScale | ParallelScale, rescaler: Rescaler) -> None:
         """One number a product, computed beside it; held for the rows that have entered."""
         header, sampling = self.header, self.sampling
         m.d.comb += [
@@ -391,6 +455,9 @@ class Datapath(wiring.Component):
         m.d.sync += embedding.eq(self.mode == Mode.EMBED)
         in_head = self.mode == Mode.HEAD
         now = self.vector_pass
+        bounds: ValueLike = self.weight
+        if config.vector_width > 1:
+            bounds = Cat(each[: GATE.bits] for each in self.weight)
         # Rows leave the rescaler in order.
         early, row = Signal(config.row_bits), Signal(config.row_bits)
         for counted, comes in ((early, rescaler.early_valid), (row, rescaler.out_valid)):
@@ -416,7 +483,7 @@ class Datapath(wiring.Component):
             epilogue.clamped.eq(rescaler.clamped),
             epilogue.bound_write.eq(now.bound_write),
             epilogue.bound_row.eq(self.bound_row),
-            epilogue.bound.eq(self.weight),
+            epilogue.bound.eq(bounds),
             epilogue.busy.eq(self.busy),
             epilogue.state_address.eq(self.state_address),
             epilogue.state_write.eq(self.state_write),

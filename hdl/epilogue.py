@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from ..models.numerics import ACT, GATE, VECTOR
 from .activation import Activation
@@ -30,6 +31,8 @@ class Epilogue(wiring.Component):
         Largest hidden size.
     states
         Elements of state, all layers together.
+    width
+        Lower bounds of a word, a power of two.
 
     Attributes
     ----------
@@ -49,7 +52,7 @@ class Epilogue(wiring.Component):
     early_row, valid, row, value, clamped : In
         From `Rescaler`.
     bound_write, bound_row, bound : In
-        Lower bounds, written into the buffer of f before f's rows come.
+        Lower bounds, a word from row `bound_row` on, written into the buffer of f before f's rows come.
     x_element : In
         x at the row that was `early_row` a cycle before.
     x_write, x_row, x_value : Out
@@ -68,9 +71,10 @@ class Epilogue(wiring.Component):
 
     latency = Mlgru.latency + Activation.latency + 2
 
-    def __init__(self, hidden: int, states: int) -> None:
+    def __init__(self, hidden: int, states: int, width: int = 1) -> None:
         self._hidden = hidden
         self._states = states
+        self._width = width
         super().__init__(
             {
                 "mode": In(Mode),
@@ -89,7 +93,7 @@ class Epilogue(wiring.Component):
                 "clamped": In(2),
                 "bound_write": In(1),
                 "bound_row": In(COUNT_BITS),
-                "bound": In(GATE.bits),
+                "bound": In(GATE.bits * width),
                 "x_element": In(signed(VECTOR.bits)),
                 "x_write": Out(1),
                 "x_row": Out(COUNT_BITS),
@@ -118,11 +122,12 @@ class Epilogue(wiring.Component):
         m.submodules.forget = forget = ForgetGate()
         m.submodules.i_buffer = i_buffer = memory.Memory(shape=signed(ACT.bits), depth=self._hidden, init=[])
         m.submodules.f_buffer = f_buffer = memory.Memory(
-            shape=unsigned(GATE.bits), depth=self._hidden, init=[]
+            shape=unsigned(GATE.bits * self._width), depth=-(-self._hidden // self._width), init=[]
         )
         m.submodules.state = state = memory.Memory(shape=signed(ACT.bits), depth=self._states, init=[])
         i_read, i_write = i_buffer.read_port(), i_buffer.write_port()
-        f_read, f_write = f_buffer.read_port(), f_buffer.write_port()
+        bound = GATE.bits if self._width > 1 else None
+        f_read, f_write = f_buffer.read_port(), f_buffer.write_port(granularity=bound)
         h_read, h_write = state.read_port(), state.write_port()
 
         act = self.value[: ACT.bits].as_signed()
@@ -147,6 +152,13 @@ class Epilogue(wiring.Component):
         gating = self.mode == Mode.GATE
         activated = count(activation.out_valid, "activated")
         comes = count(Mux(gating, activation.gate_early, activation.early_valid), "comes")
+        # Lower bounds come by the word, all else by the element.
+        within = exact_log2(self._width)
+        f_from, f_element = Mux(in_gru, self.early_row, comes), f_read.data
+        if within:
+            place = Signal(within)
+            m.d.sync += place.eq(f_from)
+            f_element = f_read.data.word_select(place, GATE.bits)
         m.d.comb += [
             late_write.addr.eq(self.row),
             late_write.data.eq(act),
@@ -163,7 +175,7 @@ class Epilogue(wiring.Component):
             h_read.addr.eq(Mux(self.busy, self.state_base + self.early_row, self.state_address)),
             self.state_value.eq(h_read.data),
             mlgru.i.eq(i_read.data),
-            mlgru.f.eq(f_read.data),
+            mlgru.f.eq(f_element),
             mlgru.before.eq(Mux(self.chained, self.chain, Mux(self.first, 0, h_read.data))),
             activation.valid.eq(Mux(in_gru, h_done, self.valid)),
             activation.x.eq(Mux(in_gru, mlgru.h, act)),
@@ -187,12 +199,14 @@ class Epilogue(wiring.Component):
             i_write.en.eq(activation.out_valid & (self.mode == Mode.SILU)),
             i_write.addr.eq(activated),
             i_write.data.eq(activation.silu),
-            f_read.addr.eq(Mux(in_gru, self.early_row, comes)),
-            forget.bound.eq(f_read.data),
+            f_read.addr.eq(f_from[within:]),
+            forget.bound.eq(f_element),
             forget.gate.eq(activation.gate),
-            f_write.en.eq(self.bound_write | f_done),
-            f_write.addr.eq(Mux(self.bound_write, self.bound_row, f_row)),
-            f_write.data.eq(Mux(self.bound_write, self.bound, forget.f)),
+            f_write.en.eq(
+                self.bound_write.replicate(self._width) | (f_done << f_row[:within] if within else f_done)
+            ),
+            f_write.addr.eq(Mux(self.bound_write, self.bound_row, f_row)[within:]),
+            f_write.data.eq(Mux(self.bound_write, self.bound, forget.f.replicate(self._width))),
         ]
 
         m.d.comb += [

@@ -1,8 +1,9 @@
-"""Takes numbers out of weight beats, one a cycle."""
+"""Takes numbers out of weight beats: one a cycle, or a word of several."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .isa import COUNT_BITS
 
@@ -14,8 +15,9 @@ HEADER_BITS = 64
 class Unpacker(wiring.Component):
     """Beats in, vectors of 16-bit elements out: int16, or int8 sign-extended; and headers, kept whole.
 
-    Latency: 1 cycle from a beat to its first element. One element a cycle, without a bubble between beats;
-    what is left of a vector's last beat is dropped. Cost: a register as wide as a beat.
+    Latency: 1 cycle from a beat to its first element. One element a cycle, or of int16 a word of `width`,
+    without a bubble between beats; what is left of a vector's last beat is dropped. Cost: a register as wide
+    as a beat.
 
     Parameters
     ----------
@@ -23,6 +25,8 @@ class Unpacker(wiring.Component):
         Width of a beat, a multiple of 64.
     count_bits
         Bits of a vector's number of elements.
+    width
+        Elements of a word, a power of two.
 
     Attributes
     ----------
@@ -31,7 +35,7 @@ class Unpacker(wiring.Component):
     soon : Out(1)
         A beat that comes two cycles later finds its place, unless `elements` are not taken meanwhile.
     elements : Out(stream)
-        Elements as 16-bit two's complement.
+        Elements as 16-bit two's complement, a word of them, the first in the low bits; of int8 one alone.
     start : In(1)
         Begins a vector of `count` elements, int8 if `bytes` is high, else int16; the one before must have
         ended.
@@ -45,21 +49,24 @@ class Unpacker(wiring.Component):
     Raises
     ------
     ValueError
-        If `beat_bits` is no multiple of 64.
+        If `beat_bits` is no multiple of 64, or its elements are not whole words.
     """
 
     latency = 1
 
-    def __init__(self, beat_bits: int, count_bits: int = COUNT_BITS) -> None:
+    def __init__(self, beat_bits: int, count_bits: int = COUNT_BITS, width: int = 1) -> None:
         if beat_bits <= 0 or beat_bits % HEADER_BITS:
             raise ValueError(f"a beat must be a multiple of {HEADER_BITS} bits wide, not {beat_bits}")
+        if beat_bits % (16 * width):
+            raise ValueError(f"a beat of {beat_bits} bits has no whole number of words of {width} elements")
         self._beat_bits = beat_bits
         self._count_bits = count_bits
+        self._width = width
         super().__init__(
             {
                 "beats": In(stream.Signature(unsigned(beat_bits))),
                 "soon": Out(1),
-                "elements": Out(stream.Signature(unsigned(16))),
+                "elements": Out(stream.Signature(unsigned(16 * width))),
                 "start": In(1),
                 "count": In(count_bits),
                 "bytes": In(1),
@@ -73,6 +80,7 @@ class Unpacker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         lanes = self._beat_bits // 8
+        word = 16 * self._width
         held = Signal(self._beat_bits, reset_less=True)
         left = Signal(range(lanes + 1))
         wanted = Signal(self._count_bits)
@@ -82,10 +90,12 @@ class Unpacker(wiring.Component):
         dry, brim, near = Signal(), Signal(), Signal()
         narrow = Signal()
         step, load = Signal(), Signal()
-        # Of two bytes the second is taken in place, so that what is held only ever moves by 16 bits.
+        # Of two bytes the second is taken in place, so that what is held only ever moves by 16 bits, or a word.
         second, moves = Signal(), Signal()
         low = Mux(second, held[8:16], held[:8])
-        m.d.comb += self.elements.payload.eq(Cat(low, Mux(narrow, low[-1].replicate(8), held[8:16])))
+        m.d.comb += self.elements.payload.eq(
+            Cat(low, Mux(narrow, low[-1].replicate(8), held[8:16]), held[16:word])
+        )
         m.d.comb += [
             self.elements.valid.eq(~empty),
             self.idle.eq(done),
@@ -105,18 +115,25 @@ class Unpacker(wiring.Component):
                 second.eq(narrow & ~second), moves.eq(~narrow | ~second),
             ]  # fmt: skip
             with m.If(moves):
-                m.d.sync += held.eq(held >> 16)
+                m.d.sync += held.eq(held >> 16 if word == 16 else Mux(narrow, held >> 16, held >> word))
         with m.If(load):
             m.d.sync += [
-                held.eq(self.beats.payload), left.eq(Mux(narrow, lanes, lanes // 2)),
+                held.eq(self.beats.payload), left.eq(Mux(narrow, lanes, 8 * lanes // word)),
                 last.eq(0), empty.eq(0), second.eq(0), moves.eq(~narrow),
                 dry.eq(0), brim.eq(0), near.eq(0),
             ]  # fmt: skip
+        if lanes * 8 == word:  # a word is a beat, so it is its last one as it comes
+            with m.If(load & ~narrow):
+                m.d.sync += [last.eq(1), brim.eq(~Mux(step, wanted == 2, ending))]
         with m.If(step & ending):
             m.d.sync += empty.eq(1)
+        count: Value = self.count
+        if self._width > 1:
+            words = (count + self._width - 1) >> exact_log2(self._width)
+            count = Mux(self.bytes, count, words)
         with m.If(self.start):
             m.d.sync += [
-                wanted.eq(self.count), ending.eq(self.count == 1), done.eq(self.count == 0),
-                dry.eq(self.count != 0), narrow.eq(self.bytes),
+                wanted.eq(count), ending.eq(count == 1), done.eq(count == 0),
+                dry.eq(count != 0), narrow.eq(self.bytes),
             ]  # fmt: skip
         return m

@@ -1,12 +1,14 @@
 """Runs the vector unit's instructions, for all streams at once."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from .config import AcceleratorConfig
 from .isa import LAYOUT, Opcode
 from .measure import Measure
+from .wide_measure import WideMeasure
 
 __all__ = ["VectorControl"]
 
@@ -15,9 +17,10 @@ class VectorControl(wiring.Component):
     """Walks over vectors beside their weights: PROJECT, SCALE, ENERGY and BOUND.
 
     A running projection takes elements when the epilogues, or the embedding, produce them; else the elements
-    are read from a vector memory, one a cycle as long as there are weights. Latency: 1 cycle to begin, 1 for
-    a header, 1 to clear; `latency` cycles from the last element's address, or from the last one produced, to
-    `scale`, and as many more as the last stream lags behind the first. Cost: a counter, a state machine.
+    are read from a vector memory, a word a cycle as long as there are weights. Latency: 1 cycle to begin, 1
+    for a header, 1 to clear; `latency` cycles from the last word's address, or from the last element
+    produced, to `scale`, and as many more as the last stream lags behind the first. Cost: a counter, a state
+    machine.
 
     Parameters
     ----------
@@ -43,7 +46,9 @@ class VectorControl(wiring.Component):
     reading : Out(1)
         A vector memory is read.
     address, valid : Out
-        Element read from a vector memory; `valid` tells, a cycle later, that it is here.
+        Element read from a vector memory, a word's first one; `valid` tells, a cycle later, that it is here.
+    present : Out
+        If words have several elements: which ones of that word are the vector's.
     clear : Out(1)
         A pass of `Measure` begins.
     projecting, own_energy, product, against_g : Out
@@ -56,11 +61,12 @@ class VectorControl(wiring.Component):
         A pulse: peak and energy of a projection are complete.
     """
 
-    latency = Measure.latency + 1
-
     def __init__(self, config: AcceleratorConfig) -> None:
         self._count_bits = config.element_bits
         self._lag = config.lag
+        self._width = config.vector_width
+        self._measure = WideMeasure.latency_of(self._width) if self._width > 1 else Measure.latency
+        ports = {"present": Out(self._width)} if self._width > 1 else {}
         super().__init__(
             {
                 "start": In(1),
@@ -88,20 +94,36 @@ class VectorControl(wiring.Component):
                 "bound_row": Out(self._count_bits),
                 "measured": Out(1, init=1),
                 "scale": Out(1),
+                **ports,
             }
         )
+
+    @property
+    def latency(self) -> int:
+        """See above."""
+        return self._measure + 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         opcode = Signal(Opcode)
         left, element = Signal(self._count_bits), Signal(self._count_bits)
         scale, run, read = Signal(), Signal(), Signal()
-        flush = Signal(range(Measure.latency + self._lag))
+        # What is taken in a step, whether it is all that is left, and whether a word has been gathered.
+        step: Value | int = 1
+        last, gathered = left == 1, Signal()
+        if self._width > 1:
+            step = Mux(run, 1, self._width)
+            last = left < step + 1
+            full = (element + 1)[: exact_log2(self._width)] == 0
+            m.d.sync += gathered.eq(self.running & self.produced & (full | last))
+            for k in range(self._width):
+                m.d.sync += self.present[k].eq(k < left)
+        flush = Signal(range(self._measure + self._lag))
         m.d.comb += [
             self.address.eq(element),
             self.count.eq(left),
             self.projecting.eq(opcode == Opcode.PROJECT),
-            self.pop.eq((self.running & self.produced) | read),
+            self.pop.eq((gathered if self._width > 1 else self.running & self.produced) | read),
             self.reserve.eq(self.reading & self.available),
             self.valid.eq(read & (opcode != Opcode.BOUND)),
         ]
@@ -136,7 +158,7 @@ class VectorControl(wiring.Component):
                 m.d.sync += [
                     element.eq(0),
                     self.bound_row.eq(0),
-                    flush.eq(Measure.latency - 1 + Mux(run, self._lag, 0)),
+                    flush.eq(self._measure - 1 + Mux(run, self._lag, 0)),
                 ]
                 m.next = "PASS"
                 with m.If(opcode == Opcode.SCALE):
@@ -146,8 +168,8 @@ class VectorControl(wiring.Component):
                     m.d.comb += [self.unpack.eq(1), self.clear.eq(opcode != Opcode.BOUND)]
             with m.State("PASS"):
                 with m.If(Mux(run, self.produced, self.reserve)):
-                    m.d.sync += [element.eq(element + 1), left.eq(left - 1)]
-                    with m.If(left == 1):
+                    m.d.sync += [element.eq(element + step), left.eq(left - step)]
+                    with m.If(last):
                         m.d.sync += self.reading.eq(0)
                         m.next = "FLUSH"
             with m.State("FLUSH"):
@@ -164,5 +186,5 @@ class VectorControl(wiring.Component):
 
         m.d.sync += self.bound_write.eq(read & (opcode == Opcode.BOUND))
         with m.If(self.bound_write):
-            m.d.sync += self.bound_row.eq(self.bound_row + 1)
+            m.d.sync += self.bound_row.eq(self.bound_row + self._width)
         return m

@@ -1,9 +1,9 @@
 """Buffer of vector weights between the weight memory and the vector unit."""
 
-from amaranth.hdl import Module, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from ..models.numerics import WEIGHT
 
@@ -14,57 +14,66 @@ class WeightBuffer(wiring.Component):
     """FIFO whose weights are promised before they are taken.
 
     Rows of a matrix product are long on their way through dot product, rescaler and epilogue, and can't wait
-    where they meet their weight. So a weight is reserved when a row begins, and taken when it arrives.
+    where they meet their weight. So a weight is reserved when a row begins, and taken when it arrives: by the
+    word, where a word has several.
     Latency: 1 cycle from `pop` to `weight`. Cost: 16 bits a weight, three pointers.
 
     Parameters
     ----------
     depth
         Number of weights; a power of two is taken.
+    width
+        Weights of a word, a power of two.
 
     Attributes
     ----------
     weights : In(stream)
-        Weights from the memory.
+        Words of weights from the memory.
     available : Out(1)
-        A weight can be reserved.
+        A weight, or a whole word, can be reserved.
     reserve : In(1)
-        Reserves the next; only while `available`.
+        Reserves the next weight; only while `available`.
     pop : In(1)
-        Takes the oldest one reserved.
+        Takes the oldest word of which a weight is reserved.
     weight : Out
-        The one taken a cycle before.
+        The word taken a cycle before.
+    clear, by_word : In(1)
+        If `width` is more than 1: a vector begins, for which nothing is reserved yet; `reserve` reserves a
+        word.
     """
 
     latency = 1
 
-    def __init__(self, depth: int) -> None:
-        self._bits = max(2, ceil_log2(depth))
-        super().__init__(
-            {
-                "weights": In(stream.Signature(unsigned(WEIGHT.bits))),
-                "available": Out(1),
-                "reserve": In(1),
-                "pop": In(1),
-                "weight": Out(WEIGHT.bits),
-            }
-        )
+    def __init__(self, depth: int, width: int = 1) -> None:
+        self._bits = max(2, ceil_log2(-(-depth // width)))
+        self._within = exact_log2(width)
+        self._word = unsigned(WEIGHT.bits * width)
+        ports = {
+            "weights": In(stream.Signature(self._word)),
+            "available": Out(1),
+            "reserve": In(1),
+            "pop": In(1),
+            "weight": Out(self._word),
+        }
+        super().__init__(ports if width == 1 else ports | {"clear": In(1), "by_word": In(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         depth = 1 << self._bits
-        m.submodules.memory = store = memory.Memory(shape=unsigned(WEIGHT.bits), depth=depth, init=[])
+        m.submodules.memory = store = memory.Memory(shape=self._word, depth=depth, init=[])
         read, write = store.read_port(), store.write_port()
         written, reserved, taken = (
             Signal(self._bits + 1, name=name) for name in ("written", "reserved", "taken")
         )
+        opens, begun = self._by_word(m) if self._within else (self.reserve, None)
         # Registers, since much is decided by them. What is written, and what is taken, they see a cycle late:
-        # so the last two places are filled more slowly, and a lone weight is not followed by one at once.
+        # so the last two places are filled more slowly, and a lone word is not followed by one at once.
         room, available = Signal(init=1), Signal()
         ahead, held = (written - reserved)[: self._bits + 1], (written - taken)[: self._bits + 1]
+        # More than one, or one that is not reserved; fewer than depth - 2, or than depth if none comes.
+        more = ahead[1:].any() | (ahead[0] & ~opens)
         m.d.sync += [
-            # More than one, or one that is not reserved; fewer than depth - 2, or than depth if none comes.
-            available.eq(ahead[1:].any() | (ahead[0] & ~self.reserve)),
+            available.eq(more | begun if self._within else more),
             room.eq(~held[-1] & ~(held[1:-1].all() & write.en)),
         ]
         m.d.comb += [self.weights.ready.eq(room), self.available.eq(available)]
@@ -77,8 +86,15 @@ class WeightBuffer(wiring.Component):
         ]
         with m.If(write.en):
             m.d.sync += written.eq(written + 1)
-        with m.If(self.reserve):
+        with m.If(opens):
             m.d.sync += reserved.eq(reserved + 1)
         with m.If(self.pop):
             m.d.sync += taken.eq(taken + 1)
         return m
+
+    def _by_word(self, m: Module) -> tuple[Value, Value]:
+        """Whether a word is reserved, with its first weight; whether a word's other weights still can be."""
+        place, then = Signal(self._within), Signal(self._within)
+        m.d.comb += then.eq(Mux(self.clear, 0, place + (self.reserve & ~self.by_word)))
+        m.d.sync += place.eq(then)
+        return self.reserve & (place == 0), then.any()

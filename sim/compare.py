@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..hdl.accelerator import TRACED
 from ..hdl.config import AcceleratorConfig
 from ..models.engine import checked_tokens
 from ..models.image import Image
@@ -186,9 +185,10 @@ class Comparer:
             return min(found, key=_when)
         last = places[-1]
         for stray in self._rtl.strays[:1]:
-            stream, probe = divmod(int(stray["lane"]), len(TRACED))
+            units = self._rtl.units
+            stream, unit = divmod(int(stray["lane"]), len(units))
             written = int(stray["row"]), int(stray["cycle"]), None, int(stray["value"])
-            return _named((stream, last.position), (int(stray["layer"]), TRACED[probe]), *written)
+            return _named((stream, last.position), (int(stray["layer"]), units[unit]), *written)
         clamped = self._golden.saturations, self._rtl.saturations
         if clamped[0] != clamped[1]:
             return _named((last.text, last.position), (None, "saturations"), 0, None, *clamped)

@@ -393,7 +393,7 @@ class RtlEngine:
     def take_events(self) -> NDArray[Any]:
         """What was recorded since the last call, (n,) of `EVENT` in order.
 
-        Lanes are numbered as `TRACED`, one stream's after the other's.
+        Lanes are numbered as `traced_units`, one stream's after the other's.
         """
         events = np.zeros(int(self._library.tritforge_event_count(self._handle)), EVENT)
         self._library.tritforge_take_events(self._handle, events.ctypes.data)

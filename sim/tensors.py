@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hdl.accelerator import TRACED
+from ..hdl.accelerator import TRACED, traced_units
 from ..models.config import ModelConfig
 from ..models.errors import TritforgeError
 from ..models.golden import GoldenModel
@@ -163,6 +163,8 @@ class RtlTensors:
 
     Attributes
     ----------
+    units
+        Units by lane of a stream's events (`traced_units`).
     strays
         What streams without a token wrote in the latest step, (n,) of `EVENT`: nothing.
     """
@@ -173,6 +175,7 @@ class RtlTensors:
         layers = engine.config.num_hidden_layers
         self._products: list[Key] = [(layer, name) for layer in range(layers) for name in PRODUCTS]
         self._products.append((None, "head"))
+        self.units = traced_units(engine.accelerator.vector_width)
         self.strays = np.zeros(0, EVENT)
         engine.trace(True)
 
@@ -195,12 +198,11 @@ class RtlTensors:
         together = len(places) > 1 and places[0].text == places[1].text
         logits = self._engine.consume({each.stream: each.token for each in places}, together=together)
         events = self._engine.take_events().astype(_WIDE)
-        self.strays = events[~np.isin(events["lane"] // len(TRACED), list(logits))]
+        stream, unit = np.divmod(events["lane"], len(self.units))
+        units = np.array(self.units)[unit]
+        self.strays = events[~np.isin(stream, list(logits))]
         for place in places:
-            shown = {
-                probe: events[events["lane"] == number]
-                for number, probe in enumerate(TRACED, place.stream * len(TRACED))
-            }
+            shown = {probe: events[(stream == place.stream) & (units == probe)] for probe in TRACED}
             written = self._inputs(shown["q"]) | self._scales(shown["scale"])
             for probe, order in self._order.items():
                 written |= _cut(list(order), np.cumsum(list(order.values())), shown[probe])
