@@ -45,12 +45,12 @@ class AcceleratorConfig:
         Largest vocabulary of a model.
     streams
         Texts, or positions of one text, that share every weight beat.
-    vector_width
-        Elements that a pass of the vector unit takes a cycle: a power of two that divides a beat's 16-bit
-        weights and the bytes of an activation word. It changes cycles and cells, never a number.
     family
         Family of devices that dot products are shaped for, one of `dots.FAMILIES`; it changes latencies and
         cells, never a number.
+    vector_width
+        Elements that a pass of the vector unit takes a cycle: a power of two that divides a beat's 16-bit
+        weights and the bytes of an activation word. It changes cycles and cells, never a number.
 
     Raises
     ------
@@ -67,8 +67,8 @@ class AcceleratorConfig:
     memory_beats: int = 0
     vocabulary: int = _MOST
     streams: int = 1
-    vector_width: int = 1
     family: str = "ice40"
+    vector_width: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
