@@ -29,7 +29,7 @@ from .measure import Measure
 from .scalars import InverseRootScale as ParallelScale
 from .rescale import SHIFT_BITS, Rescaler
 from .scalars import InverseRootScale
-from .store import VectorStore, WideVectorStore
+from .store import VectorStore, WordStore
 from .streams import HEADER_BITS
 from .wide_inputs import WideInputQuantiser
 from .wide_measure import WideMeasure
@@ -247,7 +247,7 @@ class Datapath(wiring.Component):
         above = max(config.vector_width, 1 << (config.hidden - 1).bit_length())
         width, size = config.vector_width, config.layout
         vector = (config.vector_depth, size.tables, config.activation_words, size.code.trits)
-        vectors: VectorStore | WideVectorStore
+        vectors: VectorStore | WordStore
         measure: Measure | WideMeasure
         inputs: InputQuantiser | WideInputQuantiser
         scale: InverseRootScale | ParallelScale
@@ -257,7 +257,7 @@ class Datapath(wiring.Component):
             m.submodules.inputs = inputs = InputQuantiser(*vector)
             m.submodules.scale = scale = InverseRootScale(config.energy_bits)
         else:
-            m.submodules.vectors = vectors = WideVectorStore(2 * above, width)
+            m.submodules.vectors = vectors = WordStore(signed(VECTOR.bits), 2 * above, width)
             m.submodules.measure = measure = WideMeasure(width, config.energy_bits)
             m.submodules.inputs = inputs = WideInputQuantiser(*vector, width=width)
             m.submodules.scale = scale = ParallelScale(config.energy_bits)
@@ -337,7 +337,7 @@ class Datapath(wiring.Component):
     def _vector_unit(
         self,
         m: Module,
-        vectors: VectorStore | WideVectorStore,
+        vectors: VectorStore | WordStore,
         measure: Measure | WideMeasure,
         inputs: InputQuantiser | WideInputQuantiser,
         epilogue: Epilogue,
@@ -382,7 +382,7 @@ class Datapath(wiring.Component):
         for name in ("blocks", "complete", "certain", "void", "current_slot"):
             m.d.comb += getattr(self, name).eq(getattr(inputs, name))
 
-    def _words(self, m: Module, vectors: WideVectorStore, measure: WideMeasure) -> None:
+    def _words(self, m: Module, vectors: WordStore, measure: WideMeasure) -> None:
         """Words of elements: read from the vector memory, or gathered while they are produced."""
         now, width = self.vector_pass, self._config.vector_width
         m.submodules.gatherer = gatherer = Gatherer(width, self._config.element_bits)

@@ -3,7 +3,6 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
 from ..models.numerics import ACT, GATE, VECTOR
 from .activation import Activation
@@ -11,6 +10,7 @@ from .arith import clamp, delay
 from .isa import COUNT_BITS
 from .isa import Epilogue as Mode
 from .mlgru import ForgetGate, Mlgru
+from .store import WordStore
 
 __all__ = ["Epilogue"]
 
@@ -121,13 +121,19 @@ class Epilogue(wiring.Component):
         m.submodules.mlgru = mlgru = Mlgru()
         m.submodules.forget = forget = ForgetGate()
         m.submodules.i_buffer = i_buffer = memory.Memory(shape=signed(ACT.bits), depth=self._hidden, init=[])
-        m.submodules.f_buffer = f_buffer = memory.Memory(
-            shape=unsigned(GATE.bits * self._width), depth=-(-self._hidden // self._width), init=[]
-        )
+        f_buffer: memory.Memory | WordStore
+        if self._width == 1:
+            f_buffer = memory.Memory(shape=unsigned(GATE.bits), depth=self._hidden, init=[])
+        else:
+            f_buffer = WordStore(unsigned(GATE.bits), self._hidden, self._width)
+        m.submodules.f_buffer = f_buffer
         m.submodules.state = state = memory.Memory(shape=signed(ACT.bits), depth=self._states, init=[])
         i_read, i_write = i_buffer.read_port(), i_buffer.write_port()
-        bound = GATE.bits if self._width > 1 else None
-        f_read, f_write = f_buffer.read_port(), f_buffer.write_port(granularity=bound)
+        if isinstance(f_buffer, memory.Memory):
+            f_read, f_write = f_buffer.read_port(), f_buffer.write_port()
+            f_element = f_read.data
+        else:
+            f_element = f_buffer.element
         h_read, h_write = state.read_port(), state.write_port()
 
         act = self.value[: ACT.bits].as_signed()
@@ -152,13 +158,6 @@ class Epilogue(wiring.Component):
         gating = self.mode == Mode.GATE
         activated = count(activation.out_valid, "activated")
         comes = count(Mux(gating, activation.gate_early, activation.early_valid), "comes")
-        # Lower bounds come by the word, all else by the element.
-        within = exact_log2(self._width)
-        f_from, f_element = Mux(in_gru, self.early_row, comes), f_read.data
-        if within:
-            place = Signal(within)
-            m.d.sync += place.eq(f_from)
-            f_element = f_read.data.word_select(place, GATE.bits)
         m.d.comb += [
             late_write.addr.eq(self.row),
             late_write.data.eq(act),
@@ -195,19 +194,31 @@ class Epilogue(wiring.Component):
         # i and f are buffered.
         f_done = delay(m, activation.gate_valid & gating, forget.latency, "f")[-1]
         f_row = count(f_done, "f_counted")
+        from_row = Mux(in_gru, self.early_row, comes)
+        to_row = Mux(self.bound_write, self.bound_row, f_row)
         m.d.comb += [
             i_write.en.eq(activation.out_valid & (self.mode == Mode.SILU)),
             i_write.addr.eq(activated),
             i_write.data.eq(activation.silu),
-            f_read.addr.eq(f_from[within:]),
             forget.bound.eq(f_element),
             forget.gate.eq(activation.gate),
-            f_write.en.eq(
-                self.bound_write.replicate(self._width) | (f_done << f_row[:within] if within else f_done)
-            ),
-            f_write.addr.eq(Mux(self.bound_write, self.bound_row, f_row)[within:]),
-            f_write.data.eq(Mux(self.bound_write, self.bound, forget.f.replicate(self._width))),
         ]
+        if isinstance(f_buffer, memory.Memory):
+            m.d.comb += [
+                f_read.addr.eq(from_row),
+                f_write.en.eq(self.bound_write | f_done),
+                f_write.addr.eq(to_row),
+                f_write.data.eq(Mux(self.bound_write, self.bound, forget.f)),
+            ]
+        else:
+            m.d.comb += [
+                f_buffer.read_address.eq(from_row),
+                f_buffer.fill.eq(self.bound_write),
+                f_buffer.fill_word.eq(self.bound),
+                f_buffer.write.eq(f_done),
+                f_buffer.write_address.eq(to_row),
+                f_buffer.write_element.eq(forget.f),
+            ]
 
         m.d.comb += [
             self.i_write.eq(i_write.en),

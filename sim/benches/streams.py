@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...hdl.isa import COUNT_BITS
 from ...hdl.streams import HEADER_BITS, Unpacker
 from .driver import Driver, Random, expect
 from .parts import Bench, Picture, Sink, Source, named, step
@@ -28,14 +29,17 @@ _VECTORS = [
 ]
 
 
-def _signed(element: int) -> int:
-    return element - (element >> 15 << 16)
+def _signed(word: int, count: int = 1) -> list[int]:
+    """16-bit elements of a word."""
+    halves = [word >> 16 * k & 0xFFFF for k in range(count)]
+    return [each - (each >> 15 << 16) for each in halves]
 
 
 async def unpack(
     driver: Driver, vectors: list[Vector], random: Random, bubbles: float = 0.0, stalls: float = 0.0
 ) -> None:
     """Ask for vectors one behind another, and compare all elements; without gaps also the cycles."""
+    per_word = driver.bits("elements__payload") // 16
     width = driver.bits("beats__payload") // 8
     beats: list[int] = []
     expected = []
@@ -65,10 +69,13 @@ async def unpack(
             await step(driver, agents, start=0)
             cycles += 1
         driver.set(start=0)
-        expect("elements", [_signed(each) for each in sink.taken[before:]], values)
+        per_step = 1 if vector.size == 1 else per_word
+        words = [_signed(word, per_step) for word in sink.taken[before:]]
+        expect("words", len(words), -(-vector.count // per_step))
+        expect("elements", sum(words, [])[: vector.count], values)
         if vector.count and not bubbles and not stalls:
             # The beat is taken a cycle after `start`, and its first element comes in the next.
-            expect(f"cycles of {vector.count} elements", cycles, vector.count + 2)
+            expect(f"cycles of {vector.count} elements", cycles, len(words) + 2)
     for _ in range(3):
         seen = await step(driver, agents)
         expect("an element too many", seen.elements__valid, 0)
@@ -120,25 +127,36 @@ async def _picture(driver: Driver) -> None:
     await step(driver, agents)
 
 
+async def _picture_of_words(driver: Driver) -> None:
+    random = np.random.default_rng(0)
+    beats = [int.from_bytes(bytes(range(first, first + 16)), "little") for first in (1, 17)]
+    agents = (Source("beats", beats, random, 0.0), Sink("elements", random, 0.2))
+    await step(driver, agents, start=1, count=13)
+    while not driver.registered("idle"):
+        await step(driver, agents, start=0)
+    await step(driver, agents)
+
+
+_CASES = named(_shapes, _without_a_bubble, _with_bubbles_and_stalls, _reset_in_the_middle)
+_PORTS = {
+    "start": "",
+    "count": "start",
+    "beats__valid": "",
+    "beats__ready": "",
+    "elements__valid": "",
+    "elements__payload": "elements__valid",
+    "elements__ready": "",
+    "idle": "",
+}
+
 BENCHES = (
+    Bench("unpacker", Unpacker, _CASES, Picture(_picture, _PORTS), (HEADER_BITS,)),
     Bench(
-        "unpacker",
+        "unpacker_of_words",
         Unpacker,
-        named(_shapes, _without_a_bubble, _with_bubbles_and_stalls, _reset_in_the_middle),
-        Picture(
-            _picture,
-            {
-                "start": "",
-                "count": "start",
-                "beats__valid": "",
-                "beats__ready": "",
-                "elements__valid": "",
-                "elements__payload": "elements__valid",
-                "elements__ready": "",
-                "idle": "",
-            },
-        ),
-        (HEADER_BITS,),
+        _CASES,
+        Picture(_picture_of_words, _PORTS),
+        (2 * HEADER_BITS, COUNT_BITS, 4),
     ),
 )
-"""One bench."""
+"""With elements one by one, and with words of four."""
