@@ -131,9 +131,9 @@ class Epilogue(wiring.Component):
         i_read, i_write = i_buffer.read_port(), i_buffer.write_port()
         if isinstance(f_buffer, memory.Memory):
             f_read, f_write = f_buffer.read_port(), f_buffer.write_port()
-            f_element = f_read.data
+            f_address, f_element = f_read.addr, f_read.data
         else:
-            f_element = f_buffer.element
+            f_address, f_element = f_buffer.read_address, f_buffer.element
         h_read, h_write = state.read_port(), state.write_port()
 
         act = self.value[: ACT.bits].as_signed()
@@ -196,29 +196,29 @@ class Epilogue(wiring.Component):
         f_row = count(f_done, "f_counted")
         from_row = Mux(in_gru, self.early_row, comes)
         to_row = Mux(self.bound_write, self.bound_row, f_row)
-        m.d.comb += [
-            i_write.en.eq(activation.out_valid & (self.mode == Mode.SILU)),
-            i_write.addr.eq(activated),
-            i_write.data.eq(activation.silu),
-            forget.bound.eq(f_element),
-            forget.gate.eq(activation.gate),
-        ]
         if isinstance(f_buffer, memory.Memory):
-            m.d.comb += [
-                f_read.addr.eq(from_row),
+            f_writes = [
                 f_write.en.eq(self.bound_write | f_done),
                 f_write.addr.eq(to_row),
                 f_write.data.eq(Mux(self.bound_write, self.bound, forget.f)),
             ]
         else:
-            m.d.comb += [
-                f_buffer.read_address.eq(from_row),
+            f_writes = [
                 f_buffer.fill.eq(self.bound_write),
                 f_buffer.fill_word.eq(self.bound),
                 f_buffer.write.eq(f_done),
                 f_buffer.write_address.eq(to_row),
                 f_buffer.write_element.eq(forget.f),
             ]
+        m.d.comb += [
+            i_write.en.eq(activation.out_valid & (self.mode == Mode.SILU)),
+            i_write.addr.eq(activated),
+            i_write.data.eq(activation.silu),
+            f_address.eq(from_row),
+            forget.bound.eq(f_element),
+            forget.gate.eq(activation.gate),
+            *f_writes,
+        ]
 
         m.d.comb += [
             self.i_write.eq(i_write.en),

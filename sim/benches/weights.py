@@ -1,11 +1,12 @@
 """Benches of `hdl.weights` and `hdl.store`: what goes in comes out, in its turn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
 
-from ...hdl.store import VectorStore
+from ...hdl.store import VectorStore, WideVectorStore
 from ...hdl.weights import WeightBuffer
 from ...models.numerics import VECTOR
 from .driver import Driver, Random, expect
@@ -98,6 +99,99 @@ async def _picture(driver: Driver) -> None:
     await run_until(driver, agents, lambda: len(consumer.taken) == 4)
 
 
+@dataclass
+class _OfWords:
+    """Reserves a vector's weights one by one, or by the word, and takes the words later."""
+
+    random: Random
+    stalls: float
+    width: int
+
+    def __post_init__(self) -> None:
+        self._reserve = self._pop = self._popped = False
+        self.taken: list[int] = []
+        self.begin(0, by_word=False)
+
+    def begin(self, count: int, *, by_word: bool) -> None:
+        """A vector of so many weights, behind the one before."""
+        self._clear, self._by_word, self._left = True, by_word, count
+        self._reserved = 0
+        """Weights, of words that have not been taken."""
+
+    def inputs(self, driver: Driver) -> dict[str, int]:
+        """See `Agent`."""
+        self._popped = self._pop
+        if self._clear:
+            self._reserve = self._pop = self._clear = False
+            return {"clear": 1, "by_word": int(self._by_word), "reserve": 0, "pop": 0}
+        wants = self._left > 0 and bool(self.random.random() >= self.stalls)
+        self._reserve = wants and bool(driver.registered("available"))
+        whole = self._reserved >= self.width or (self._left == 0 and self._reserved > 0)
+        self._pop = whole and bool(self.random.random() >= self.stalls)
+        return {"clear": 0, "reserve": int(self._reserve), "pop": int(self._pop)}
+
+    def see(self, outputs: SimpleNamespace) -> None:
+        """See `Agent`."""
+        if self._popped:
+            self.taken.append(outputs.weight)
+        if self._pop:
+            self._reserved -= min(self.width, self._reserved)
+        if self._reserve:
+            many = min(self.width if self._by_word else 1, self._left)
+            self._left -= many
+            self._reserved += many
+
+
+async def _words(
+    driver: Driver, counts: Sequence[int], seed: int, bubbles: float = 0.0, stalls: float = 0.0
+) -> None:
+    """Pass vectors, reserved by the word and by the weight in turn, and compare their words."""
+    random = np.random.default_rng(seed)
+    width = driver.bits("weight") // 16
+    consumer = _OfWords(random, stalls, width)
+    for k, count in enumerate(counts):
+        words = [int.from_bytes(random.bytes(2 * width), "little") for _ in range(-(-count // width))]
+        agents: list[Agent] = [Source("weights", words, random, bubbles), consumer]
+        consumer.taken = []
+        consumer.begin(count, by_word=bool(k % 2))
+        cycles = await run_until(driver, agents, lambda n=len(words): len(consumer.taken) == n)
+        expect("words", consumer.taken, words)
+        if not bubbles and not stalls:
+            # As one by one; a word's reserved ones don't wait for the next word.
+            expect(f"cycles of {count} weights", cycles, (len(words) if k % 2 else count) + 4)
+
+
+async def _words_without_a_bubble(driver: Driver) -> None:
+    await _words(driver, [1, 1, 2, 4, 5, 5, 8, 9, 24, 23, 97, 130, *[3] * 60], 0)
+
+
+async def _words_with_bubbles_and_stalls(driver: Driver) -> None:
+    random = np.random.default_rng(1)
+    for seed, (bubbles, stalls) in enumerate(((0.5, 0.0), (0.0, 0.5), (0.3, 0.3), (0.0, 0.9), (0.9, 0.0))):
+        await _words(driver, random.integers(1, 40, 12).tolist(), seed, bubbles, stalls)
+
+
+async def _words_behind_a_reset(driver: Driver) -> None:
+    random = np.random.default_rng(2)
+    for cycles in (1, 3, 20, 50):
+        consumer = _OfWords(random, 0.6, driver.bits("weight") // 16)
+        consumer.begin(90, by_word=False)
+        agents: list[Agent] = [Source("weights", [7] * 99, random), consumer]
+        for _ in range(cycles):
+            await step(driver, agents)
+        await driver.reset()
+        expect("available after a reset", (await driver.cycle()).available, 0)
+        await _words(driver, [5, 9], cycles)
+
+
+async def _picture_of_words(driver: Driver) -> None:
+    random = np.random.default_rng(1)
+    consumer = _OfWords(random, 0.0, driver.bits("weight") // 16)
+    agents: list[Agent] = [Source("weights", [0x10002, 0x30004, 0x50006], random, 0.2), consumer]
+    consumer.begin(5, by_word=False)
+    await run_until(driver, agents, lambda: len(consumer.taken) == 3)
+
+
 async def _random_access(driver: Driver) -> None:
     """Elements are written and read at once, at different addresses."""
     random = np.random.default_rng(0)
@@ -110,6 +204,13 @@ async def _random_access(driver: Driver) -> None:
         element = int(random.choice([VECTOR.low, VECTOR.high, int(random.integers(-9, 9))]))
         await driver.cycle(read_address=read, write=writes, write_address=write, write_element=element)
         expect(f"element {read}", driver.registered("element"), elements[read])
+        if "word" in driver.shapes:
+            width = len(driver.registered("word"))
+            first = read - read % width
+            # The word in which one is being written is not looked at: it is read and written at once.
+            if not (writes and write - write % width == first):
+                found = [int(each) for each in driver.registered("word")]
+                expect(f"word of {read}", found, elements[first : first + width])
         if writes:
             elements[write] = element
 
