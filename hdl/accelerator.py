@@ -214,7 +214,9 @@ class Accelerator(wiring.Component):
         )
         m.submodules.conductor = conductor = Conductor(config.streams)
         m.submodules.sequencer = sequencer = Sequencer(config)
-        m.submodules.unpacker = unpacker = Unpacker(config.beat_bits, config.element_bits, config.vector_width)
+        m.submodules.unpacker = unpacker = Unpacker(
+            config.beat_bits, config.element_bits, config.vector_width
+        )
         m.submodules.weights = weights = WeightBuffer(config.hidden, config.vector_width)
         m.submodules.vectors = vectors = VectorControl(config)
         m.submodules.matmul = matmul = MatMul(config, tag, Datapath.latency + config.lag)
@@ -422,7 +424,10 @@ class Accelerator(wiring.Component):
         for k, datapath in enumerate(datapaths):
             late = lagging[Mlgru.latency * k]
             m.d.comb += [
-                *(datapath.vector_pass[name].eq(getattr(vectors, name)) for name, _ in vector_pass(self.config.vector_width)),
+                *(
+                    datapath.vector_pass[name].eq(getattr(vectors, name))
+                    for name, _ in vector_pass(self.config.vector_width)
+                ),
                 datapath.address.eq(vectors.address),
                 datapath.weight.eq(Mux(vectors.running, late, weights.weight) if k else weights.weight),
                 datapath.bound_row.eq(vectors.bound_row),

@@ -14,8 +14,8 @@ __all__ = ["Gatherer"]
 class Gatherer(wiring.Component):
     """Gathers a vector's elements, as epilogues produce them, into words for `WideMeasure`.
 
-    What a last word lacks is 0. Latency: `latency` cycles from a word's last element to the word. Cost: a word
-    in flip-flops, a counter.
+    What a last word lacks is 0. Latency: `latency` cycles from a word's last element to the word. Cost: a
+    word in flip-flops, a counter.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ class Unpacker(wiring.Component):
         dry, brim, near = Signal(), Signal(), Signal()
         narrow = Signal()
         step, load = Signal(), Signal()
-        # Of two bytes the second is taken in place, so that what is held only ever moves by 16 bits, or a word.
+        # Of two bytes the second is taken in place, so that what is held only moves by 16 bits, or by a word.
         second, moves = Signal(), Signal()
         low = Mux(second, held[8:16], held[:8])
         m.d.comb += self.elements.payload.eq(

@@ -61,7 +61,7 @@ class WideInputQuantiser(wiring.Component):
     latency = Reciprocal.slowest + Quantiser.latency + 5
 
     def __init__(
-        self, depth: int, tables: int, words: int, digits: int = TRITS_PER_BYTE, *, width: int
+        self, depth: int, tables: int, words: int, digits: int = TRITS_PER_BYTE, width: int = 2
     ) -> None:
         if tables % width:
             raise ValueError(f"an activation word of {tables} bytes is no whole number of {width} elements")

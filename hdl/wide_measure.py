@@ -1,11 +1,10 @@
 """`Measure` for several elements a cycle."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import reduce
 from operator import or_
-from typing import TypeVar
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.data import ArrayLayout
 from amaranth.lib.wiring import In, Out
@@ -25,10 +24,10 @@ class WideMeasure(wiring.Component):
     """`Measure`, a word of elements a cycle: the same numbers as if they came one by one.
 
     The level that an element meets is that of those before it and its own, also within a word. Squares are
-    summed level by level, and what a sum has lost by the levels after it is taken off at the end. Latency:
-    `latency` cycles from a word to peak and energy, 3 to its products; a cycle more for each time that `width`
-    can be halved. Cost: two 16 x 16 bit multipliers an element, one for g, three adders of `energy_bits` for
-    each level.
+    summed level by level, and what a sum loses by the levels after it is taken off at the end. Latency:
+    `latency` cycles from a word to peak and energy, one more for each time that `width` can be halved; 3 to
+    its products. Cost: two 16 x 16 bit multipliers an element, one for g, and for each level a tree of
+    adders, an adder of `energy_bits` behind it and another for the end.
 
     Parameters
     ----------
@@ -122,8 +121,9 @@ class WideMeasure(wiring.Component):
         for k, (element, weight, level) in enumerate(
             zip(self.elements, self.weights, element_levels, strict=True)
         ):
-            held, whole = Signal.like(element, name=f"element{k}", reset_less=True), Signal(
-                signed(NORMAL.bits + WEIGHT.bits - 1), name=f"whole{k}", reset_less=True
+            held, whole = (
+                Signal.like(element, name=f"element{k}", reset_less=True),
+                Signal(signed(NORMAL.bits + WEIGHT.bits - 1), name=f"whole{k}", reset_less=True),
             )
             by = Signal.like(weight, name=f"weight{k}", reset_less=True)
             normal, normal3 = (
@@ -157,7 +157,9 @@ class WideMeasure(wiring.Component):
 
         # From cycle 4 on: the largest of two, and of two of those, ...; and the sums of the same level.
         largest = _halve(m, sizes, lambda a, b: Mux(a < b, b, a), "size")
-        square_levels = [delay(m, each[3], 1, f"square_level{k}_")[1] for k, each in enumerate(element_levels)]
+        square_levels = [
+            delay(m, each[3], 1, f"square_level{k}_")[1] for k, each in enumerate(element_levels)
+        ]
         sums = [
             _halve(
                 m,
@@ -201,9 +203,7 @@ class WideMeasure(wiring.Component):
         for energy in energies[1:]:
             total = ((total >> 2 * LEVEL_SHIFT) + energy)[:bits]
             totals.append(total)
-        chosen = (
-            each & (self.level == at).replicate(bits) for at, each in enumerate(totals)
-        )
+        chosen = (each & (self.level == at).replicate(bits) for at, each in enumerate(totals))
         m.d.sync += self.energy.eq(reduce(or_, chosen))
 
         square, squared = Signal(_SQUARE_BITS, reset_less=True), Signal()

@@ -36,5 +36,5 @@ def test_a_beat_that_is_no_multiple_of_64_bits_is_refused(beat_bits: int) -> Non
 
 
 def test_a_beat_that_is_no_whole_number_of_words_is_refused() -> None:
-    with pytest.raises(ValueError, match="^a beat of 192 bits has no whole number of words of 8 elements$"):
+    with pytest.raises(ValueError, match=r"^a beat of 192 bits has no whole number of words of 8 elements$"):
         Unpacker(192, width=8)

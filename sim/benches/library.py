@@ -7,13 +7,12 @@ from .parts import Bench
 __all__ = ["LIBRARY"]
 
 _MODULES = (
-    "activation", "conductor", "datapath", "dot", "epilogue", "head", "inputs", "lookup", "matmul", "measure",
-    "mlgru", "quantiser", "rescale", "scalars", "sequencer", "streams", "sums", "tree", "vectors", "weights",
-)
+    "activation", "conductor", "datapath", "dot", "epilogue", "gatherer", "head", "inputs", "lookup",
+    "matmul", "measure", "mlgru", "quantiser", "rescale", "scalars", "sequencer", "streams", "sums", "tree",
+    "vectors", "weights", "wide_inputs", "wide_measure",
+)  # fmt: skip
 
 LIBRARY: dict[str, Bench] = {
-    bench.name: bench
-    for module in _MODULES
-    for bench in import_module(f".{module}", __package__).BENCHES
+    bench.name: bench for module in _MODULES for bench in import_module(f".{module}", __package__).BENCHES
 }
 """Benches by name."""

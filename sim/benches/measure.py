@@ -18,7 +18,7 @@ from ...models.numerics import (
 from .driver import Driver, Ints, Random, expect
 from .parts import Bench, Picture, corners_and_random, named
 
-__all__ = ["BENCHES"]
+__all__ = ["BENCHES", "rising"]
 
 
 async def _feed(
@@ -80,7 +80,7 @@ async def _check(driver: Driver, vector: Ints, random: Random, bubbles: float = 
     expect("peak, kept", (driver.registered("peak"), driver.registered("level")), running[-1])
 
 
-def _rising(random: Random, count: int) -> Ints:
+def rising(random: Random, count: int) -> Ints:
     """Elements of growing size: the level rises, sometimes by two."""
     sizes = np.sort(random.integers(0, VECTOR.bits, count))
     magnitudes = random.integers(0, 1 << (VECTOR.bits - 1), count) >> (VECTOR.bits - 1 - sizes).clip(0)
@@ -106,7 +106,7 @@ async def _rising_levels(driver: Driver) -> None:
     random = np.random.default_rng(1)
     for bubbles in (0.0, 0.4):
         for _ in range(6):
-            await _check(driver, _rising(random, 25), random, bubbles)
+            await _check(driver, rising(random, 25), random, bubbles)
 
 
 async def _long_runs(driver: Driver) -> None:
@@ -143,7 +143,7 @@ async def _reset_in_the_middle(driver: Driver) -> None:
         for _ in range(driver.unit.latency):
             seen = await driver.cycle(projecting=1)
             expect("after a reset", [seen.product_valid, seen.settled, seen.peak, seen.level], [0, 0, 0, 0])
-        await _check(driver, _rising(random, 9), random)
+        await _check(driver, rising(random, 9), random)
 
 
 async def _picture(driver: Driver) -> None:

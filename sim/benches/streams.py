@@ -70,9 +70,10 @@ async def unpack(
             cycles += 1
         driver.set(start=0)
         per_step = 1 if vector.size == 1 else per_word
-        words = [_signed(word, per_step) for word in sink.taken[before:]]
+        words = sink.taken[before:]
         expect("words", len(words), -(-vector.count // per_step))
-        expect("elements", sum(words, [])[: vector.count], values)
+        elements = [each for word in words for each in _signed(word, per_step)]
+        expect("elements", elements[: vector.count], values)
         if vector.count and not bubbles and not stalls:
             # The beat is taken a cycle after `start`, and its first element comes in the next.
             expect(f"cycles of {vector.count} elements", cycles, len(words) + 2)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
+from amaranth.hdl import signed
 
-from ...hdl.store import VectorStore, WideVectorStore
+from ...hdl.store import VectorStore, WordStore
 from ...hdl.weights import WeightBuffer
 from ...models.numerics import VECTOR
 from .driver import Driver, Random, expect
@@ -15,6 +16,7 @@ from .parts import Agent, Bench, Picture, Source, named, run_until, step
 __all__ = ["BENCHES"]
 
 _DEPTH = 24
+_WIDTH = 4
 
 
 @dataclass
@@ -130,6 +132,10 @@ class _OfWords:
         self._pop = whole and bool(self.random.random() >= self.stalls)
         return {"clear": 0, "reserve": int(self._reserve), "pop": int(self._pop)}
 
+    def done(self) -> bool:
+        """Whether all words have been taken."""
+        return not (self._clear or self._left or self._reserved or self._pop)
+
     def see(self, outputs: SimpleNamespace) -> None:
         """See `Agent`."""
         if self._popped:
@@ -154,7 +160,7 @@ async def _words(
         agents: list[Agent] = [Source("weights", words, random, bubbles), consumer]
         consumer.taken = []
         consumer.begin(count, by_word=bool(k % 2))
-        cycles = await run_until(driver, agents, lambda n=len(words): len(consumer.taken) == n)
+        cycles = await run_until(driver, agents, consumer.done)
         expect("words", consumer.taken, words)
         if not bubbles and not stalls:
             # As one by one; a word's reserved ones don't wait for the next word.
@@ -204,15 +210,47 @@ async def _random_access(driver: Driver) -> None:
         element = int(random.choice([VECTOR.low, VECTOR.high, int(random.integers(-9, 9))]))
         await driver.cycle(read_address=read, write=writes, write_address=write, write_element=element)
         expect(f"element {read}", driver.registered("element"), elements[read])
-        if "word" in driver.shapes:
-            width = len(driver.registered("word"))
-            first = read - read % width
-            # The word in which one is being written is not looked at: it is read and written at once.
-            if not (writes and write - write % width == first):
-                found = [int(each) for each in driver.registered("word")]
-                expect(f"word of {read}", found, elements[first : first + width])
         if writes:
             elements[write] = element
+
+
+async def _words_and_elements(driver: Driver) -> None:
+    """Elements and words are written; what lies around an element is read also while another changes."""
+    random = np.random.default_rng(1)
+    elements: list[int | None] = [None] * _DEPTH
+    for _ in range(900):
+        word = [int(each) for each in random.integers(VECTOR.low, VECTOR.high + 1, _WIDTH)]
+        read, write = random.choice(_DEPTH, 2, replace=False).tolist()
+        first, other = read - read % _WIDTH, write - write % _WIDTH
+        kind = str(random.choice(["none", "write", "fill", "both"]))
+        if kind in ("fill", "both") and first == other:
+            kind = "write"
+        await driver.cycle(
+            read_address=read,
+            write=int(kind in ("write", "both")),
+            write_address=write,
+            write_element=word[0],
+            fill=int(kind in ("fill", "both")),
+            fill_word=word,
+        )
+        written = [write] if kind == "write" else []
+        found = dict(enumerate((int(each) for each in driver.registered("word")), first))
+        for place, value in found.items():
+            if elements[place] is not None and place not in written:
+                expect(f"element {place} of its word", value, elements[place])
+        if elements[read] is not None:
+            expect(f"element {read}", driver.registered("element"), elements[read])
+        if kind in ("fill", "both"):
+            elements[other : other + _WIDTH] = word
+        elif kind == "write":
+            elements[write] = word[0]
+
+
+async def _word_store_picture(driver: Driver) -> None:
+    await driver.cycle(fill=1, write_address=0, fill_word=[10, 11, 12, 13])
+    await driver.cycle(fill=0, write=1, write_address=2, write_element=99, read_address=1)
+    await driver.cycle(write=0, read_address=2)
+    await driver.cycle()
 
 
 async def _store_picture(driver: Driver) -> None:
@@ -224,39 +262,53 @@ async def _store_picture(driver: Driver) -> None:
     await driver.cycle()
 
 
+_BUFFER_PORTS = {
+    "weights__valid": "",
+    "weights__payload": "weights__valid",
+    "available": "",
+    "reserve": "",
+    "pop": "",
+    "weight": "",
+}
+_STORE_PORTS = {
+    "write": "",
+    "write_address": "write",
+    "write_element": "write",
+    "read_address": "",
+    "element": "",
+}
+
 BENCHES = (
     Bench(
         "weight_buffer",
         WeightBuffer,
         named(_without_a_bubble, _with_bubbles_and_stalls, _a_full_buffer_waits, _reset_in_the_middle),
-        Picture(
-            _picture,
-            {
-                "weights__valid": "",
-                "weights__payload": "weights__valid",
-                "available": "",
-                "reserve": "",
-                "pop": "",
-                "weight": "",
-            },
-        ),
+        Picture(_picture, _BUFFER_PORTS),
         (_DEPTH,),
+    ),
+    Bench(
+        "weight_buffer_of_words",
+        WeightBuffer,
+        named(_words_without_a_bubble, _words_with_bubbles_and_stalls, _words_behind_a_reset),
+        Picture(_picture_of_words, {"clear": "", **_BUFFER_PORTS}),
+        (_DEPTH, _WIDTH),
     ),
     Bench(
         "vector_store",
         VectorStore,
         named(_random_access),
-        Picture(
-            _store_picture,
-            {
-                "write": "",
-                "write_address": "write",
-                "write_element": "write",
-                "read_address": "",
-                "element": "",
-            },
-        ),
+        Picture(_store_picture, _STORE_PORTS),
         (_DEPTH,),
     ),
+    Bench(
+        "word_store",
+        WordStore,
+        named(_random_access, _words_and_elements),
+        Picture(
+            _word_store_picture,
+            {"fill": "", "fill_word": "fill", **_STORE_PORTS, "word": ""},
+        ),
+        (signed(VECTOR.bits), _DEPTH, _WIDTH),
+    ),
 )
-"""Buffer of weights, memory of elements."""
+"""Buffers of weights, memories of elements: one by one, and with words of four."""
