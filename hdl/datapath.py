@@ -26,7 +26,7 @@ from .inputs import InputQuantiser
 from .isa import COUNT_BITS
 from .isa import Epilogue as Mode
 from .measure import Measure
-from .scalars import InverseRootScale as ParallelScale
+from .parallel_scale import ParallelScale
 from .rescale import SHIFT_BITS, Rescaler
 from .scalars import InverseRootScale
 from .store import VectorStore, WordStore
@@ -95,7 +95,6 @@ SAMPLING = StructLayout(
     }
 )
 """How the head chooses."""
-
 
 
 def vector_pass(width: int) -> StructLayout:
@@ -314,7 +313,10 @@ class Datapath(wiring.Component):
         energy = Mux(high, measure.energy >> 32, measure.energy)
         scale = Cat(self.mantissa, C(0, 16 - SCALE.bits), self.exponent)
         made: list[tuple[ValueLike, ...]]
-        q_valid, q_row = inputs.q_write & ~inputs.void, inputs.q_word * self._config.layout.tables + inputs.q_lane
+        q_valid, q_row = (
+            inputs.q_write & ~inputs.void,
+            inputs.q_word * self._config.layout.tables + inputs.q_lane,
+        )
         if isinstance(inputs, InputQuantiser):
             made = [(q_valid, q_row, inputs.q, vector)]
         else:
@@ -398,7 +400,13 @@ class Datapath(wiring.Component):
             read = vectors.word[k] & now.present[k].replicate(VECTOR.bits)
             m.d.comb += element.eq(Mux(now.running, gatherer.word[k], read))
 
-    def _output_scale(self, m: Module, measure: Measure | WideMeasure, scale: InverseRootScale | ParallelScale, rescaler: Rescaler) -> None:
+    def _output_scale(
+        self,
+        m: Module,
+        measure: Measure | WideMeasure,
+        scale: InverseRootScale | ParallelScale,
+        rescaler: Rescaler,
+    ) -> None:
         """One number a product, computed beside it; held for the rows that have entered."""
         header, sampling = self.header, self.sampling
         m.d.comb += [
