@@ -45,10 +45,10 @@ class _Step(IntEnum):
 class ParallelScale(wiring.Component):
     """`InverseRootScale` in a fifth of the time: same ports, same numbers, bit by bit.
 
-    Large numbers are moved to the left by one normaliser, as many bits as they need, and multiplied by one
-    multiplier; root and quotient come from one subtractor, a digit a cycle. Latency from `start` to `done`:
-    48 cycles, 3 more if tempered (`latency`), whatever the numbers are. Cost: a 16 x 16 bit multiplier, a
-    normaliser of three levels of four groups, for numbers of `energy_bits`, a 19-bit subtractor.
+    One normaliser moves numbers to the left, as far as they need, in three cycles; one multiplier takes what
+    it leaves; root and quotient come from one subtractor, a digit a cycle. Latency from `start` to `done`:
+    `fastest` cycles, whatever the numbers are, and `latency` cycles if tempered. Cost: a 16 x 15 bit
+    multiplier, a shifter of `energy_bits`, one of 16 bits, a 19-bit subtractor.
 
     Parameters
     ----------
@@ -77,6 +77,7 @@ class ParallelScale(wiring.Component):
         The SCALE times the temperature, or the SCALE itself; valid from `done` until the next start.
     """
 
+    fastest = 48
     latency = 51
 
     def __init__(self, energy_bits: int = SQUARES_BITS) -> None:
@@ -121,7 +122,7 @@ class ParallelScale(wiring.Component):
             with m.If(~self.temper):
                 m.d.sync += [
                     step[_Step.TEMPER_TIMES].eq(0),
-                    step[_Step.IDLE].eq(step[_Step.RESULT] | step[-1]),
+                    step[_Step.IDLE].eq(step[_Step.RESULT]),
                 ]
 
         # What is normalised follows by three cycles: `against` in EPSILON_IN, then the energy, then the peak.
@@ -178,27 +179,21 @@ class ParallelScale(wiring.Component):
                 behind.eq(~ahead + ~product[-1]),  # what `ahead` becomes, negated
             ]
 
-        # The one that ends higher stays; the other one moves to it. Only of epsilon two bits more are kept.
+        # The one that ends higher stays; the other one moves to it. The two bits more that `numerics` keeps of
+        # epsilon change no number: the energy has none there, and so they never carry.
         above, below = Signal(_FIELD, reset_less=True), Signal(_FIELD, reset_less=True)
-        by, epsilon_stays = Signal(5, reset_less=True), Signal(reset_less=True)
-        aligned = Signal(_FIELD + 2, reset_less=True)
-        total = Signal(_FIELD + 3, reset_less=True)
-        stays = behind[-1] | ~energy[-1]
+        by = Signal(range(_FIELD + 1), reset_less=True)
+        aligned, total = Signal.like(below), Signal(_FIELD + 1, reset_less=True)
+        epsilon_stays = behind[-1] | ~energy[-1]
         distance = Mux(behind[-1], ahead, behind)[:-1]
-        furthest = _FIELD + 1  # leaves one bit of epsilon, and nothing of the energy
         with m.If(at(_Step.ORDER)):
             m.d.sync += [
-                above.eq(Mux(stays, term, energy)),
-                below.eq(Mux(stays, energy, term)),
-                by.eq(Mux(distance > furthest, furthest, distance)),
-                epsilon_stays.eq(stays),
-                sum_exponent.eq(energy_exponent + Mux(stays, ahead, 0)),
+                above.eq(Mux(epsilon_stays, term, energy)),
+                below.eq(Mux(epsilon_stays, energy, term)),
+                by.eq(Mux(distance[4:].any(), _FIELD, distance)),
+                sum_exponent.eq(energy_exponent + Mux(epsilon_stays, ahead, 0)),
             ]
-        moved = Cat(C(0, 2), below) >> by
-        m.d.sync += [
-            aligned.eq(Cat(moved[:2] & ~epsilon_stays.replicate(2), moved[2:])),
-            total.eq(Cat(C(0, 2), above) + aligned),
-        ]
+        m.d.sync += [aligned.eq(below >> by), total.eq(above + aligned)]
 
         # Root and quotient: 4 * root + 1 is what a next digit of the root takes off, and the divisor as well.
         # Where the exponent is odd, the radicand has one bit less.
@@ -206,7 +201,7 @@ class ParallelScale(wiring.Component):
         less, difference, fits = Signal(len(rest) + 1), Signal(len(rest) + 2), Signal()
         carry = total[-1]
         odd = sum_exponent[0] ^ carry
-        radicand = Mux(carry, total[3:], total[2:-1])
+        radicand = Mux(carry, total[1:], total[:-1])
         even_radicand = Cat(C(0, 2), radicand[:-2])
         m.d.comb += [
             less.eq(Mux(at(_Step.ROOT), Cat(digits[-2:], rest), Cat(C(0, 1), rest))),

@@ -1,7 +1,8 @@
-"""Benches of `hdl.scalars`: reciprocal and output scale, against `numerics`."""
+"""Benches of `hdl.scalars` and `hdl.parallel_scale`: reciprocal and output scale, against `numerics`."""
 
 import numpy as np
 
+from ...hdl.parallel_scale import ParallelScale
 from ...hdl.scalars import PEAK_BITS, InverseRootScale, Reciprocal
 from ...models.numerics import (
     EXPONENT_BITS,
@@ -156,5 +157,11 @@ BENCHES = (
         {name: _SCALE_CASES[name] for name in _QUICK},
         _picture(("energy", "peak"), ("mantissa", "exponent"), **_A_SCALE),
         long={name: case for name, case in _SCALE_CASES.items() if name not in _QUICK},
+    ),
+    Bench(
+        "parallel_scale",
+        ParallelScale,
+        serial_cases(lambda unit: range(unit.fastest, unit.latency + 1), _scale, _scale_corners, _draw_scale),
+        _picture(("energy", "peak"), ("mantissa", "exponent"), **_A_SCALE),
     ),
 )
