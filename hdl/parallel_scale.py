@@ -179,8 +179,8 @@ class ParallelScale(wiring.Component):
                 behind.eq(~ahead + ~product[-1]),  # what `ahead` becomes, negated
             ]
 
-        # The one that ends higher stays; the other one moves to it. `numerics` keeps two more bits of epsilon,
-        # which change no number: the energy has none there, and so they never carry.
+        # The one that ends higher stays; the other one moves to it. `numerics` keeps two more bits of
+        # epsilon, which change no number: the energy has none there, and so they never carry.
         above, below = Signal(_FIELD, reset_less=True), Signal(_FIELD, reset_less=True)
         by = Signal(range(_FIELD + 1), reset_less=True)
         aligned, total = Signal.like(below), Signal(_FIELD + 1, reset_less=True)
