@@ -133,12 +133,14 @@ class ParallelScale(wiring.Component):
             | Mux(at(_Step.PEAK), Cat(C(0, len(word) - PEAK_BITS), self.peak | (self.peak == 0)), 0)
         )
         leading, zeros = _normalised(m, word)
-        cut = Signal(signed(EXPONENT_BITS))  # exponent of the leading bits
-        energy, energy_exponent = Signal(_FIELD, reset_less=True), Signal.like(cut, reset_less=True)
+        all_bits = len(word) - _FIELD  # exponent of the leading bits where no zeros are above
+        energy, energy_exponent = (
+            Signal(_FIELD, reset_less=True),
+            Signal(signed(EXPONENT_BITS), reset_less=True),
+        )
         peak, peak_zeros = Signal(PEAK_BITS, reset_less=True), Signal.like(zeros, reset_less=True)
-        m.d.comb += cut.eq(len(word) - _FIELD - zeros)
         with m.If(at(_Step.EPSILON_TIMES)):
-            m.d.sync += [energy.eq(leading), energy_exponent.eq(cut)]
+            m.d.sync += [energy.eq(leading), energy_exponent.eq(all_bits - zeros)]
         with m.If(at(_Step.EPSILON_PRODUCT)):
             m.d.sync += [peak.eq(leading[-PEAK_BITS:]), peak_zeros.eq(zeros)]
 
@@ -166,12 +168,14 @@ class ParallelScale(wiring.Component):
         ahead = Signal(signed(EXPONENT_BITS + 2), reset_less=True)
         behind, sum_exponent = Signal.like(ahead), Signal.like(ahead)
         term = Signal(_FIELD, reset_less=True)
+        with m.If(at(_Step.PEAK)):
+            m.d.sync += ahead.eq(self.epsilon_exponent + (SCALE.bits - 1))
         with m.If(at(_Step.LEADING)):
-            m.d.sync += ahead.eq(self.epsilon_exponent - (self.norm_shift << 1))
+            m.d.sync += ahead.eq(ahead - (self.norm_shift << 1))
         with m.If(at(_Step.EPSILON_IN)):
-            m.d.sync += ahead.eq(ahead + Mux(self.nested, cut, 1 - _FIELD) + (SCALE.bits - 1))
+            m.d.sync += ahead.eq(ahead - Mux(self.nested, zeros, all_bits + _FIELD - 1))
         with m.If(at(_Step.EPSILON_TIMES)):
-            m.d.sync += ahead.eq(ahead - cut)
+            m.d.sync += ahead.eq(ahead + zeros)
         with m.If(at(_Step.TERM)):
             m.d.sync += [
                 term.eq(Mux(product[-1], product[-_FIELD:], product[-_FIELD - 1 : -1])),
