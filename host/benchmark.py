@@ -106,17 +106,21 @@ def hardware(model: Model, config: AcceleratorConfig, generated: int) -> dict[st
     }
 
 
-def shape(name: str) -> dict[str, Any]:
+def shape(name: str, vector_width: int | None = None) -> dict[str, Any]:
     """Simulate two layers of a published shape, with random weights and few tokens in the vocabulary.
 
     Parameters
     ----------
     name
         One of `SHAPES`.
+    vector_width
+        Of the vector unit, if not the preset's.
     """
     preset, accelerator = SHAPES[name]
     model = replace(PRESETS[preset], num_hidden_layers=2, vocab_size=256)
     config = _wide_enough(accelerator, model) if accelerator else AcceleratorConfig.smallest_fit(model)
+    if vector_width is not None:
+        config = replace(config, vector_width=vector_width)
     with tempfile.TemporaryDirectory() as folder:
         synthesise(model, folder)
         return hardware(load(folder), config, _SHAPE_TOKENS)

@@ -12,13 +12,16 @@ from typing import Any
 from ..hdl.accelerator import Accelerator
 from ..hdl.boards.up5k import BOARDS
 from ..hdl.config import AcceleratorConfig
+from ..hdl.datapath import Datapath
 from ..models import zoo
 from ..models.errors import TritforgeError
 from ..models.loading import load
 from ..sim.boardbuild import board_design, implement
 from ..sim.engine import RtlEngine
 from ..sim.simspeed import simulation_speed
-from ..sim.units import count_cells, unit_costs
+from ..sim.synthesis import device_of
+from ..sim.tools import yosys_version
+from ..sim.units import count_cells, parts, unit_cost, unit_costs
 from .benchmark import SHAPES, hardware, shape
 from .circumstances import circumstances
 from .console import note, progress
@@ -33,6 +36,7 @@ __all__ = [
     "speed",
     "stream_cells",
     "streams",
+    "widths",
 ]
 
 PRESET = "up5k"
@@ -47,7 +51,13 @@ SEEDS = (1, 2, 3, 4, 5)
 STREAMS = (1, 2, 4)
 """Numbers of streams that are compared."""
 
+WIDTHS = (1, 2, 4, 8)
+"""Widths of the vector unit that are compared."""
+
 _FAMILY = "ice40"
+_WIDE = "medium"
+"""The accelerator of a family with more multipliers, whose datapaths are counted by width."""
+_WIDE_SHAPES = ("370m on large", "1.3b")
 _MODEL = "tiny"
 _PROMPT = 64
 """Tokens; all but the last are read, which is no multiple of any number of streams."""
@@ -90,6 +100,30 @@ def stream_cells() -> dict[str, Any]:
     }
 
 
+def widths() -> dict[str, Any]:
+    """Cells of a datapath, and cycles of published shapes, by the elements that a vector pass takes a cycle.
+
+    And cells of the units that only a vector unit of several elements has.
+    """
+    # The state memory, which no width changes, as for one layer.
+    config = AcceleratorConfig.load(_WIDE)
+    config = replace(config, states=config.hidden)
+    each = {width: replace(config, vector_width=width) for width in WIDTHS}
+    one, widest = parts(each[WIDTHS[0]]), parts(each[WIDTHS[-1]])
+    return {
+        "family": config.family,
+        "device": device_of(config.family),
+        "accel": config.name,
+        "yosys": yosys_version(),
+        "width": WIDTHS[-1],
+        "units": [unit_cost(part, config.family) for name, part in widest.items() if name not in one],
+        "datapath": {str(width): count_cells(Datapath(of), config.family) for width, of in each.items()},
+        "cycles": {
+            name: {str(width): shape(name, width) for width in WIDTHS} for name in _WIDE_SHAPES
+        },
+    }
+
+
 def core_units() -> dict[str, Any]:
     """Cells of the accelerator, its units and its dot product."""
     with progress("counting cells") as report:
@@ -126,6 +160,7 @@ def speed() -> dict[str, Any]:
 PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "cycles": cycles,
     "streams": streams,
+    "widths": widths,
     "units": core_units,
     "stream-cells": stream_cells,
     "clock": clock,

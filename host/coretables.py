@@ -14,7 +14,7 @@ from typing import Any
 from ..models.config import read_json
 from .documents import rewrite, rewritten
 from .report import Table
-from .unitreport import KINDS, dot_table, unit_table
+from .unitreport import KINDS, counted, dot_table, unit_table
 
 __all__ = ["MARK", "TABLES", "core_document", "main"]
 
@@ -52,6 +52,26 @@ def _stream_cells(part: Measured) -> Table:
             rows.append((f"each further one, of {streams}", *added))
     caption = "Counted by yosys after synthesis for iCE40, not placed or routed."
     return Table(caption, ("streams", *(KINDS[kind] for kind in kinds)), rows)
+
+
+def _widths(part: Measured) -> Table:
+    found = part["found"]
+    kinds = [kind for kind in KINDS if any(cells[kind] for cells in found["datapath"].values())]
+    rows = []
+    for width, cells in found["datapath"].items():
+        each = [shapes[width] for shapes in found["cycles"].values()]
+        cycles = (
+            f"{one['cycles_per_token']:,.0f} ({1 - one['causes']['fed'] / sum(one['causes'].values()):.1%})"
+            for one in each
+        )
+        rows.append((width, *cycles, *(f"{cells[kind]:,}" for kind in kinds)))
+    names = (f"two layers of {name.removesuffix(' on large')}" for name in found["cycles"])
+    caption = (
+        "Width: elements that a pass of the vector unit takes a cycle. Simulated: cycles a token, and the"
+        " share not fed, of published shapes on the preset `large`. Cells: of the datapath of the preset"
+        f" `{found['accel']}`, with the state of one layer. {counted(found)}"
+    )
+    return Table(caption, ("width", *names, *(KINDS[kind] for kind in kinds)), rows)
 
 
 def _causes(part: Measured) -> Table:
@@ -141,6 +161,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Measured], Table]]] = {
     "causes": ("cycles", _causes),
     "streams": ("streams", _streams),
     "stream cells": ("stream-cells", _stream_cells),
+    "widths": ("widths", _widths),
     "units": ("units", _units),
     "dot": ("units", _dot),
     "clock": ("clock", _clock),

@@ -24,9 +24,9 @@ from ..sim.benches.library import LIBRARY
 from ..sim.diagram import draw
 from ..sim.units import Part, dot_unit, parts
 from ..sim.waveform import waveform
-from .unitreport import cost_table, dot_table, unit_table
+from .unitreport import cost_table, dot_table, unit_table, wide_cost_table
 
-__all__ = ["PICTURE", "further_parts", "main", "page_name", "pages", "waveforms"]
+__all__ = ["PICTURE", "further_parts", "main", "page_name", "pages", "waveforms", "wide_parts"]
 
 PICTURE = "architecture.svg"
 """File of the picture of all units."""
@@ -53,7 +53,9 @@ and what it costs. `tritforge units` counts cells for other families and configu
 
 The dot product alone is [DotUnit](dot_unit.md). An accelerator whose dot product is an adder tree has
 {further}
-in place of TableFiller and LookupDot.
+in place of TableFiller and LookupDot. One whose vector unit takes several elements a cycle (`vector_width`)
+has {wide}
+in place of VectorStore, Measure, InputQuantiser and InverseRootScale, and for the buffer of f.
 
 ```{{toctree}}
 :hidden:
@@ -106,16 +108,24 @@ def further_parts(config: AcceleratorConfig) -> dict[str, Part]:
     return further | {"DotUnit": Part(dot, "", 0, 1)}
 
 
-def pages(costs: Mapping[str, Any]) -> dict[str, str]:
+def wide_parts(config: AcceleratorConfig) -> dict[str, Part]:
+    """Return units that an accelerator like this has only with several elements in a vector's word."""
+    own, wide = parts(config), parts(replace(config, vector_width=2))
+    return {name: part for name, part in wide.items() if name not in own}
+
+
+def pages(costs: Mapping[str, Any], wide: Mapping[str, Any]) -> dict[str, str]:
     """Return the pages of all units, and an index: name of the file -> text.
 
     Parameters
     ----------
     costs
         What `sim.units.unit_costs` returned.
+    wide
+        What `corebench.widths` returned.
     """
     config = AcceleratorConfig.load(costs["accel"])
-    found, further = parts(config), further_parts(config)
+    found, further, of_wide = parts(config), further_parts(config), wide_parts(config)
     table = unit_table(costs)
     names = [unit["name"] for unit in costs["units"]]
     linked = [
@@ -126,22 +136,34 @@ def pages(costs: Mapping[str, Any]) -> dict[str, str]:
         accel=costs["accel"],
         units=replace(table, rows=[*linked, *table.rows[len(linked) :]]).markdown(),
         dot=dot_table(costs).markdown(),
-        further=" and ".join(f"[{name}]({page_name(name)}.md)" for name in further if name != "DotUnit"),
-        toctree="\n".join(map(page_name, [*names, *further])),
+        further=" and ".join(_link(name) for name in further if name != "DotUnit"),
+        wide=", ".join(map(_link, of_wide)),
+        toctree="\n".join(map(page_name, [*names, *further, *of_wide])),
     )
     each = {
-        page_name(unit["name"]): _page(found[unit["name"]], unit, costs)
+        page_name(unit["name"]): _page(found[unit["name"]], cost_table(unit, costs).markdown())
         for unit in costs["units"]
         if unit["name"] in found
     }
     each |= {
-        page_name(name): _page(part, costs["dot"] if name == "DotUnit" else None, costs)
+        page_name(name): _page(
+            part, cost_table(costs["dot"], costs).markdown() if name == "DotUnit" else _ELSEWHERE
+        )
         for name, part in further.items()
+    }
+    each |= {
+        page_name(unit["name"]): _page(of_wide[unit["name"]], wide_cost_table(unit, wide).markdown())
+        for unit in wide["units"]
+        if unit["name"] in of_wide
     }
     return {f"{name}.md": text for name, text in ({"index": index} | each).items()}
 
 
-def _page(part: Part, unit: Mapping[str, Any] | None, costs: Mapping[str, Any]) -> str:
+def _link(unit: str) -> str:
+    return f"[{unit}]({page_name(unit)}.md)"
+
+
+def _page(part: Part, cost: str) -> str:
     drawn = waveforms(part)
     timing = "\n\n".join(f"![{part.name}: signals by cycle]({name}.svg)" for name in drawn)
     return _PAGE.format(
@@ -150,23 +172,24 @@ def _page(part: Part, unit: Mapping[str, Any] | None, costs: Mapping[str, Any]) 
         # Sphinx would show those of Amaranth's metaclass.
         arguments=", ".join(list(signature(type(part.component).__init__).parameters)[1:]),
         timing=f"{timing}\n\n*Simulated: some cycles of the unit's bench.*" if drawn else "No diagram.",
-        cost=cost_table(unit, costs).markdown() if unit else _ELSEWHERE,
+        cost=cost,
     )
 
 
 def _pictures(costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config = AcceleratorConfig.load(costs["accel"])
     yield PICTURE, draw(config)
-    for part in (*parts(config).values(), *further_parts(config).values()):
+    for part in [each for units in (parts, further_parts, wide_parts) for each in units(config).values()]:
         for name in waveforms(part):
             yield f"{name}.svg", waveform(name)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Write all pages and pictures into a folder."""
-    costs, folder = read_json(Path(arguments[0]))["units"]["found"], Path(arguments[1])
+    results, folder = read_json(Path(arguments[0])), Path(arguments[1])
+    costs, wide = (results[part]["found"] for part in ("units", "widths"))
     folder.mkdir(exist_ok=True)
-    for name, text in [*pages(costs).items(), *_pictures(costs)]:
+    for name, text in [*pages(costs, wide).items(), *_pictures(costs)]:
         with replacing(folder / name) as stream:
             stream.write(text.encode())
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .report import Table
 
-__all__ = ["KINDS", "cost_table", "counted", "dot_table", "unit_table"]
+__all__ = ["KINDS", "cost_table", "counted", "dot_table", "unit_table", "wide_cost_table"]
 
 KINDS = {
     "lut4": "LUT4",
@@ -91,7 +91,16 @@ def dot_table(costs: Costs) -> Table:
 
 def cost_table(unit: Mapping[str, Any], costs: Costs) -> Table:
     """Return the cost of one unit."""
-    kinds = [kind for kind in KINDS if costs["whole"][kind]]
-    row = (*(f"{unit[kind]:,}" for kind in kinds), _latency(unit))
     caption = f"As the `{costs['accel']}` preset has it. {counted(costs)}"
+    return _one_unit(unit, [kind for kind in KINDS if costs["whole"][kind]], caption)
+
+
+def wide_cost_table(unit: Mapping[str, Any], wide: Costs) -> Table:
+    """Return the cost of a unit that only a wide vector unit has, from what `corebench.widths` returned."""
+    caption = f"As the `{wide['accel']}` preset with a vector width of {wide['width']}. {counted(wide)}"
+    return _one_unit(unit, [kind for kind in KINDS if any(each[kind] for each in wide["units"])], caption)
+
+
+def _one_unit(unit: Mapping[str, Any], kinds: Sequence[str], caption: str) -> Table:
+    row = (*(f"{unit[kind]:,}" for kind in kinds), _latency(unit))
     return Table(caption, (*(KINDS[kind] for kind in kinds), "latency, cycles"), [row])

@@ -23,7 +23,7 @@ from .synthesis import device_of, synthesise_counts
 from .tools import yosys_version
 from .verilog import to_verilog
 
-__all__ = ["OPTIONS", "Part", "count_cells", "dot_unit", "parts", "unit_costs"]
+__all__ = ["OPTIONS", "Part", "count_cells", "dot_unit", "parts", "unit_cost", "unit_costs"]
 
 # Nothing is read in the cycle that writes it; where yosys can't be told so, block RAM needs no bypass. Joined
 # lookup tables save levels and cost twice as much.
@@ -158,7 +158,7 @@ def unit_costs(
         for done, part in enumerate(designs):
             if progress is not None:
                 progress(done, len(designs))
-            costs.append(_cost(part, family))
+            costs.append(unit_cost(part, family))
         text = json.dumps({"units": costs[:-2], "whole": costs[-2], "dot": costs[-1]})
         (folder / "costs.json").write_text(text)
 
@@ -180,7 +180,8 @@ def unit_costs(
     }
 
 
-def _cost(part: Part, family: str) -> dict[str, Any]:
+def unit_cost(part: Part, family: str) -> dict[str, Any]:
+    """Count a unit's cells (cached): what `unit_costs` has of each."""
     place: Mapping[str, Any] = {
         "inside": part.inside, "level": part.level, "instances": part.instances
     }  # fmt: skip

@@ -1,5 +1,7 @@
 """Accelerator configurations, their files and presets."""
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ configs = st.builds(
     vocabulary=st.integers(1, 65_535),
     streams=st.integers(1, 16),
     family=st.sampled_from(["ecp5", "gowin", "xilinx"]),
+    vector_width=st.sampled_from([1, 2, 4]),
 )
 
 
@@ -72,11 +75,12 @@ def test_a_file_without_a_name_is_named_after_itself(tmp_path: Path) -> None:
     assert AcceleratorConfig.load(path) == replace(CONFIG, name="board")
 
 
-def test_what_need_not_be_given_is_one_stream_memory_outside_and_any_vocabulary() -> None:
-    optional = ("memory_beats", "vocabulary", "streams", "family")
+def test_what_need_not_be_given_is_one_of_each_memory_outside_and_any_vocabulary() -> None:
+    optional = ("memory_beats", "vocabulary", "streams", "family", "vector_width")
     given = {key: value for key, value in CONFIG.to_dict().items() if key not in optional}
     config = AcceleratorConfig.from_dict(given)
     assert (config.memory_beats, config.vocabulary, config.streams, config.family) == (0, 65_535, 1, "ice40")
+    assert config.vector_width == 1
 
 
 @pytest.mark.parametrize(
@@ -145,6 +149,21 @@ def test_counters_are_as_wide_as_the_largest_number_in_them(
         ({"streams": 0}, "accelerator mine: streams must be from 1 to 16, not 0"),
         ({"streams": 17}, "accelerator mine: streams must be from 1 to 16, not 17"),
         ({"streams": True}, "accelerator mine: streams must be from 1 to 16, not True"),
+        ({"vector_width": 0}, "accelerator mine: vector_width must be from 1 to 64, not 0"),
+        ({"vector_width": 128}, "accelerator mine: vector_width must be from 1 to 64, not 128"),
+        ({"vector_width": 3}, "accelerator mine: vector_width must be a power of two, not 3"),
+        (
+            {"vector_width": 8},
+            "accelerator mine: vector_width must be a divisor of a beat's 4 weights, not 8",
+        ),
+        (
+            {"vector_width": 16, "layout": Layout(24, 128)},
+            "accelerator mine: vector_width must be a divisor of a beat's 12 weights, not 16",
+        ),
+        (
+            {"vector_width": 16, "layout": Layout(72, 128, "tree")},
+            "accelerator mine: vector_width must be a divisor of a beat's 36 weights, not 16",
+        ),
         ({"memory_beats": -1}, "accelerator mine: memory_beats must be from 0 to 4294967296, not -1"),
         ({"hidden": "64"}, "accelerator mine: hidden must be from 1 to 65535, not '64'"),
         ({"hidden": 64.0}, "accelerator mine: hidden must be from 1 to 65535, not 64.0"),
@@ -260,3 +279,11 @@ def test_a_vocabulary_beyond_the_accelerator_s_is_refused(vocabulary: int) -> No
     assert config.misfits(replace_model(MODEL, vocab_size=vocabulary + 1)) == [
         f"vocabulary {vocabulary + 1:,} of at most {vocabulary:,}"
     ]
+
+
+def test_a_wide_vector_unit_is_part_of_what_a_build_is_and_one_of_one_element_was_always_there() -> None:
+    assert replace(CONFIG, vector_width=2).digest() != CONFIG.digest()
+    # Boards that were built before there was a choice must still be known.
+    values = {key: value for key, value in CONFIG.to_dict().items() if key not in ("name", "vector_width")}
+    text = json.dumps(values, sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == CONFIG.digest()

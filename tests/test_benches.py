@@ -1,6 +1,7 @@
 """Every unit's bench, its cases by name: in Amaranth's simulator, and on its Verilog under cocotb."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cocotb_tools.config
@@ -38,8 +39,10 @@ def test_bench(bench: str, case: str, results: Results) -> None:
     assert results[bench][case] is None
 
 
-def test_every_unit_of_the_accelerator_has_a_bench() -> None:
-    units = {type(part.component) for part in parts(AcceleratorConfig.load("up5k")).values()}
+@pytest.mark.parametrize("vector_width", [1, 2])
+def test_every_unit_of_the_accelerator_has_a_bench(vector_width: int) -> None:
+    config = replace(AcceleratorConfig.load("up5k"), vector_width=vector_width)
+    units = {type(part.component) for part in parts(config).values()}
     assert units <= {bench.unit for bench in LIBRARY.values()}
 
 

@@ -23,18 +23,20 @@ pytestmark = pytest.mark.usefixtures("needs_compiler")
 _HIDDEN, _INTERMEDIATE, _LAYERS, _VOCABULARY = 85, 125, 3, 700
 
 
-def _accelerator(tables: int, row_block: int, dot: str, streams: int, family: str) -> AcceleratorConfig:
+def _accelerator(
+    tables: int, row_block: int, dot: str, streams: int, family: str, vector_width: int
+) -> AcceleratorConfig:
     layout, states = Layout(tables, row_block, dot), _HIDDEN * _LAYERS
     return AcceleratorConfig(
-        "test", layout, _HIDDEN, _INTERMEDIATE, states, 256, 0, _VOCABULARY, streams, family
+        "test", layout, _HIDDEN, _INTERMEDIATE, states, 256, 0, _VOCABULARY, streams, family, vector_width
     )
 
 
 ACCELERATORS = [
     AcceleratorConfig.load("up5k"),
-    # Row blocks of a few rows.
-    _accelerator(8, 6, "tree", 2, "ice40"),
-    _accelerator(8, 14, "lutram", 1, "ecp5"),
+    # Row blocks of a few rows; vectors of several elements a cycle, also of a whole beat.
+    _accelerator(8, 6, "tree", 2, "ice40", 4),
+    _accelerator(8, 14, "lutram", 1, "ecp5", 2),
 ]
 
 SHAPES = st.fixed_dictionaries(
