@@ -4,7 +4,7 @@ Headers, weights and elements come late. What must come in which cycle is told b
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +20,7 @@ from .parts import Bench, Picture, named
 __all__ = ["BENCHES"]
 
 _CONFIG = AcceleratorConfig("bench", Layout(8, 122), 64, 64, 64, 256, streams=2)
+_OF_WORDS = replace(_CONFIG, vector_width=4)
 _LONGEST = 64
 _PULSES = ("take_header", "unpack", "clear", "reserve", "pop", "valid", "bound_write", "scale")
 _BEGIN = 1
@@ -47,6 +48,7 @@ class _Seen:
     header: int = 0
     taken: list[int] = field(default_factory=list)
     addresses: list[int] = field(default_factory=list)
+    present: list[int] = field(default_factory=list)
     bound_rows: list[int] = field(default_factory=list)
     count: int = -1
     end: int = 0
@@ -60,6 +62,7 @@ class _Surroundings:
 
     def __init__(self, driver: Driver, random: Random, rate: float = 1.0) -> None:
         self.driver = driver
+        self.width = driver.bits("present") if "present" in driver.shapes else 1
         self.random = random
         self.rate = rate
         self.against_g = 0
@@ -118,6 +121,8 @@ class _Surroundings:
             expect("available, with a weight that is reserved", self.driver.given("available"), 1)
             expect("reading, with an address", outputs.reading, 1)
             seen.addresses.append(outputs.address)
+        if outputs.valid and self.width > 1:
+            seen.present.append(outputs.present)
         if outputs.bound_write:
             seen.bound_rows.append(outputs.bound_row)
         if produced:
@@ -157,23 +162,29 @@ class _Surroundings:
         expect("unpack", pulses["unpack"], [begin])
         expect("weights wanted", seen.count, count)
         expect("clear", pulses["clear"], [] if bound else [begin])
+        words = range(0, count, self.width)
         if now.produced:
-            # Its weight comes a cycle behind an element.
+            # Its weight comes a cycle behind an element; behind a word, which is gathered for a cycle.
+            ends = [min(first + self.width, count) - 1 for first in words]
             expect("addresses", seen.addresses, [])
-            expect("pop", pulses["pop"], seen.taken)
+            expect("pop", pulses["pop"], [seen.taken[end] + int(self.width > 1) for end in ends])
             last = seen.taken[-1]
             lag = _CONFIG.lag
         else:
-            expect("addresses", seen.addresses, list(range(count)))
+            expect("addresses", seen.addresses, list(words))
             read = [cycle + 1 for cycle in pulses["reserve"]]
             expect("pop", pulses["pop"], read)
             expect("valid", pulses["valid"], [] if bound else read)
+            if self.width > 1 and not bound:
+                masks = [(1 << min(self.width, count - first)) - 1 for first in words]
+                expect("elements of words that are the vector's", seen.present, masks)
             expect("bound_write", pulses["bound_write"], [cycle + 1 for cycle in read] if bound else [])
             last = pulses["reserve"][-1]
             lag = 0
             if self.rate == 1.0:
-                expect("cycles of addresses", pulses["reserve"], list(range(begin + 1, begin + 1 + count)))
-        expect("rows of bounds", seen.bound_rows, list(range(count)) if bound else [])
+                cycles = range(begin + 1, begin + 1 + len(words))
+                expect("cycles of addresses", pulses["reserve"], list(cycles))
+        expect("rows of bounds", seen.bound_rows, list(words) if bound else [])
         # By then the last element, which comes a cycle behind its address, has been measured.
         end = last + self.driver.unit.latency + lag
         scaled = now.instruction.scale if opcode == Opcode.PROJECT else not bound
@@ -247,6 +258,7 @@ async def _without_a_bubble(driver: Driver) -> None:
 async def _with_bubbles_and_pauses(driver: Driver) -> None:
     random = np.random.default_rng(2)
     for rate, pauses in ((1.0, 0.7), (0.6, 0.0), (0.2, 0.4)):
+        await driver.reset()  # what is held from the passes before
         await _pass(driver, _draw(random, 60), random, rate, pauses)
 
 
@@ -270,38 +282,44 @@ async def _reset_in_the_middle(driver: Driver) -> None:
             await driver.reset()
 
 
+async def _picture_of_words(driver: Driver) -> None:
+    random = np.random.default_rng(2)
+    await _pass(driver, [_project(6, running=True, scale=True), _project(7)], random, 0.9)
+
+
 async def _picture(driver: Driver) -> None:
     random = np.random.default_rng(2)
     await _pass(driver, [_project(4, running=True, scale=True), _project(3)], random, 0.7)
 
 
+_CASES = named(_each_pass, _without_a_bubble, _with_bubbles_and_pauses, _reset_in_the_middle)
+_PORTS = {
+    "start": "",
+    "idle": "",
+    "take_header": "",
+    "header_taken": "take_header",
+    "unpack": "",
+    "count": "unpack",
+    "clear": "",
+    "running": "",
+    "produced": "",
+    "available": "",
+    "reserve": "",
+    "address": "reserve",
+    "valid": "",
+    "pop": "",
+    "measured": "",
+    "scale": "",
+}
+
 BENCHES = (
+    Bench("vector_control", VectorControl, _CASES, Picture(_picture, _PORTS), (_CONFIG,)),
     Bench(
-        "vector_control",
+        "vector_control_of_words",
         VectorControl,
-        named(_each_pass, _without_a_bubble, _with_bubbles_and_pauses, _reset_in_the_middle),
-        Picture(
-            _picture,
-            {
-                "start": "",
-                "idle": "",
-                "take_header": "",
-                "header_taken": "take_header",
-                "unpack": "",
-                "count": "unpack",
-                "clear": "",
-                "running": "",
-                "produced": "",
-                "available": "",
-                "reserve": "",
-                "address": "reserve",
-                "valid": "",
-                "pop": "",
-                "measured": "",
-                "scale": "",
-            },
-        ),
-        (_CONFIG,),
+        _CASES,
+        Picture(_picture_of_words, {**_PORTS, "present": "valid"}),
+        (_OF_WORDS,),
     ),
 )
-"""One bench."""
+"""With elements one by one, and with words of four."""
