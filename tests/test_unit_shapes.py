@@ -16,6 +16,7 @@ from tritforge.sim.benches.library import LIBRARY
 from tritforge.sim.benches.sequencer import run_drawn_program
 
 SEEDS = st.integers(0, 1000)
+WIDTHS = st.sampled_from([1, 2, 4])
 BUBBLES = st.sampled_from([0.0, 0.4])
 
 
@@ -37,15 +38,16 @@ def test_the_sequencer_walks_programs_of_any_length(
 
 
 @settings(max_examples=15)
-@given(hidden=st.integers(1, 30), layers=st.integers(1, 3), bubbles=BUBBLES, seed=SEEDS)
-@example(hidden=1, layers=1, bubbles=0.0, seed=0)
+@given(hidden=st.integers(1, 30), layers=st.integers(1, 3), width=WIDTHS, bubbles=BUBBLES, seed=SEEDS)
+@example(hidden=1, layers=1, width=1, bubbles=0.0, seed=0)
+@example(hidden=1, layers=1, width=4, bubbles=0.0, seed=0)
 def test_epilogues_of_states_of_any_shape_are_golden_s(
-    hidden: int, layers: int, bubbles: float, seed: int
+    hidden: int, layers: int, width: int, bubbles: float, seed: int
 ) -> None:
     async def case(driver: Driver) -> None:
         await texts(driver, seed, bubbles, 2, hidden=hidden, layers=layers)
 
-    simulate(Epilogue(hidden, hidden * layers), case)
+    simulate(Epilogue(hidden, hidden * layers, width), case)
 
 
 @settings(max_examples=4)

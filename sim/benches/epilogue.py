@@ -165,8 +165,14 @@ class _Pipeline:
         if keep:
             self.state[layer] = h
         self._begin()
-        for row, bound in enumerate(token.bound.tolist()):
-            await self.driver.cycle(bound_write=1, bound_row=row, bound=bound, valid=0)
+        width = self.driver.bits("bound") // GATE.bits
+        for row in range(0, len(token.bound), width):
+            # Behind the last row are no lower bounds, but whatever the weight memory has.
+            word = self.random.integers(0, GATE.high + 1, width)
+            here = token.bound[row : row + width]
+            word[: len(here)] = here
+            bits = sum(bound << GATE.bits * k for k, bound in enumerate(word.tolist()))
+            await self.driver.cycle(bound_write=1, bound_row=row, bound=bits, valid=0)
         self.driver.set(bound_write=0)
         held = {
             "first": int(first),
@@ -319,37 +325,59 @@ async def _picture(driver: Driver) -> None:
     await pipeline.rows(Mode.GLU, values, np.zeros_like(values))
 
 
+async def _picture_of_words(driver: Driver) -> None:
+    random = np.random.default_rng(0)
+    token = _draw(random, 6)
+    await _Pipeline(driver, random, hidden=6).token(token, 0, first=True)
+
+
+_CASES = named(_a_text, _states_from_another_stream)
+_LONG = named(
+    _corners,
+    _gated_units,
+    _residual_stream,
+    _state_ports_are_closed_while_rows_pass,
+    _reset_in_the_middle,
+    _long_texts_without_a_bubble,
+    _long_texts_with_bubbles,
+)
+_ROW_PORTS = {"mode": "", "early_row": "", "valid": "", "row": "valid", "value": "valid"}
+
 BENCHES = (
     Bench(
         "epilogue",
         Epilogue,
-        named(
-            _a_text,
-            _states_from_another_stream,
-        ),
+        _CASES,
         Picture(
             _picture,
             {
-                "mode": "",
-                "early_row": "",
-                "valid": "",
-                "row": "valid",
-                "value": "valid",
+                **_ROW_PORTS,
                 "product_write": "",
                 "product_row": "product_write",
                 "product": "product_write",
             },
         ),
         (_HIDDEN, _HIDDEN * _LAYERS),
-        named(
-            _corners,
-            _gated_units,
-            _residual_stream,
-            _state_ports_are_closed_while_rows_pass,
-            _reset_in_the_middle,
-            _long_texts_without_a_bubble,
-            _long_texts_with_bubbles,
+        _LONG,
+    ),
+    Bench(
+        "epilogue_of_words",
+        Epilogue,
+        _CASES,
+        Picture(
+            _picture_of_words,
+            {
+                "bound_write": "",
+                "bound_row": "bound_write",
+                "bound": "bound_write",
+                **_ROW_PORTS,
+                "f_write": "",
+                "f_row": "f_write",
+                "f_value": "f_write",
+            },
         ),
+        (_HIDDEN, _HIDDEN * _LAYERS, 4),
+        _LONG,
     ),
 )
-"""One bench."""
+"""With lower bounds one by one, and with words of four."""
