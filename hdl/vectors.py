@@ -65,7 +65,7 @@ class VectorControl(wiring.Component):
         self._count_bits = config.element_bits
         self._lag = config.lag
         self._width = config.vector_width
-        self._measure = WideMeasure.latency_of(self._width) if self._width > 1 else Measure.latency
+        self._measure = self.latency_of(self._width) - 1
         ports = {"present": Out(self._width)} if self._width > 1 else {}
         super().__init__(
             {
@@ -98,10 +98,15 @@ class VectorControl(wiring.Component):
             }
         )
 
+    @staticmethod
+    def latency_of(width: int) -> int:
+        """See above."""
+        return 1 + (WideMeasure.latency_of(width) if width > 1 else Measure.latency)
+
     @property
     def latency(self) -> int:
         """See above."""
-        return self._measure + 1
+        return self.latency_of(self._width)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -86,7 +86,7 @@ class WideMeasure(wiring.Component):
     @staticmethod
     def latency_of(width: int) -> int:
         """See above."""
-        return 6 + exact_log2(width)
+        return 6 + (width - 1).bit_length()
 
     @property
     def latency(self) -> int:

@@ -50,16 +50,24 @@ def test_epilogues_of_states_of_any_shape_are_golden_s(
     simulate(Epilogue(hidden, hidden * layers, width), case)
 
 
-@settings(max_examples=4)
-@given(hidden=st.integers(1, 24), intermediate=st.integers(1, 31), vocabulary=st.integers(1, 40), seed=SEEDS)
-@example(hidden=1, intermediate=1, vocabulary=1, seed=0)
+@settings(max_examples=5)
+@given(
+    bench=st.sampled_from(["datapath", "datapath_of_words"]),
+    hidden=st.integers(1, 24),
+    intermediate=st.integers(1, 31),
+    vocabulary=st.integers(1, 40),
+    seed=SEEDS,
+)
+@example(bench="datapath", hidden=1, intermediate=1, vocabulary=1, seed=0)
+@example(bench="datapath_of_words", hidden=1, intermediate=1, vocabulary=1, seed=0)
+@example(bench="datapath_of_words", hidden=23, intermediate=31, vocabulary=5, seed=1)
 def test_a_stream_s_token_of_a_model_of_any_shape_is_golden_s(
-    hidden: int, intermediate: int, vocabulary: int, seed: int
+    bench: str, hidden: int, intermediate: int, vocabulary: int, seed: int
 ) -> None:
     async def case(driver: Driver) -> None:
         await token_of(driver, Shape(hidden, intermediate, vocabulary), seed)
 
-    simulate(LIBRARY["datapath"].make(), case)
+    simulate(LIBRARY[bench].make(), case)
 
 
 @settings(max_examples=20)

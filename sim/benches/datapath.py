@@ -6,7 +6,7 @@ scales, states, chosen tokens, raw logits and the number of clamped values.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,14 +82,16 @@ class Pass:
 class _Vectors:
     """Plays `VectorControl` and `WeightBuffer`, and keeps the settings of the pass before."""
 
-    def __init__(self, random: Random, bubbles: float) -> None:
+    def __init__(self, random: Random, bubbles: float, width: int) -> None:
         self._random = random
         self._bubbles = bubbles
+        self._width = width
         self._now: Pass | None = None
         self._held = {"measured": 1}
         self._cycle = self._given = self._rest = 0
         self._read: list[int | None] = [None, None]
-        self._weight: int | None = None
+        # A word that is gathered is a cycle late, and its weights with it.
+        self._weights: list[Any] = [None] * (1 if width == 1 else 2)
 
     @property
     def idle(self) -> bool:
@@ -105,7 +107,7 @@ class _Vectors:
         """Begin a pass in the coming cycle."""
         self._now = now
         self._cycle = self._given = 0
-        self._rest = VectorControl.latency + 1
+        self._rest = VectorControl.latency_of(self._width) + 1
 
     def inputs(self, driver: Driver) -> dict[str, Any]:
         """See `Agent`."""
@@ -133,8 +135,9 @@ class _Vectors:
     def _element(self, now: Pass, given: dict[str, Any]) -> dict[str, int]:
         """A cycle of the pass itself."""
         if now.running:
-            if self._weight is not None:
-                given["weight"] = self._weight
+            weight, self._weights = self._weights[0], [*self._weights[1:], None]
+            if weight is not None:
+                given["weight"] = weight
             return {"running": 1}
         before, last = self._read
         left = self._given < len(now.weights)
@@ -142,28 +145,39 @@ class _Vectors:
         self._read = [self._given if reads else None, before]
         if reads:
             given["address"] = self._given
-            self._given += 1
+            self._given += self._width
         if last is not None:
-            given |= {"weight": int(now.weights[last]), "bound_row": last}
-        return {
+            given |= {"weight": self._word(now, last), "bound_row": last}
+        pulses = {
             "reading": int(left),
             "valid": int(before is not None and not now.bound),
             "bound_write": int(last is not None and now.bound),
         }
+        if self._width > 1 and before is not None:
+            pulses["present"] = (1 << min(self._width, len(now.weights) - before)) - 1
+        return pulses
+
+    def _word(self, now: Pass, first: int) -> Any:
+        """Weights from one on: a number, or a word of them, with anything behind the last one."""
+        here = now.weights[first : first + self._width].tolist()
+        if self._width == 1:
+            return here[0]
+        beyond = self._random.integers(WEIGHT.low, WEIGHT.high + 1, self._width - len(here))
+        return [*here, *beyond.tolist()]
 
     def see(self, outputs: SimpleNamespace) -> None:
         """See `Agent`."""
         now = self._now
         if now is None:
             return
-        self._weight = None
         if self.running and outputs.produced:
             if self._given == len(now.weights):
                 raise MismatchError("an element is produced of which nobody knows")
-            self._weight = int(now.weights[self._given])
             self._given += 1
+            if self._given % self._width == 0 or self._given == len(now.weights):
+                self._weights[-1] = self._word(now, (self._given - 1) // self._width * self._width)
         self._cycle += 1
-        if self._given == len(now.weights):
+        if self._given >= len(now.weights):
             self._rest -= 1
         if self._rest == 0:
             self._held["measured"] = 1
@@ -280,7 +294,7 @@ class _Stream:
         self.random = random
         self.active = active
         self.stalls = stalls
-        self.vectors = _Vectors(random, bubbles)
+        self.vectors = _Vectors(random, bubbles, driver.bits("weight") // WEIGHT.bits)
         self.rows = _Rows(random, bubbles, driver.unit.latency)
         self.agents: list[Agent] = [self.vectors, self.rows]
         self.x = self.u = self.vector = np.zeros(0, np.int64)
@@ -608,6 +622,12 @@ async def token_of(driver: Driver, shape: Shape, seed: int) -> None:
     await stream.check_state()
 
 
+async def _odd_sizes(driver: Driver) -> None:
+    """Vectors that end within a word, behind longer ones whose elements are still in the memory."""
+    await token_of(driver, Shape(), 1)
+    await token_of(driver, Shape(hidden=21, intermediate=30, vocabulary=5), 2)
+
+
 async def _a_token(driver: Driver) -> None:
     stream, draw = _begun(driver, 0, bubbles=0.2)
     await stream.write_state(draw.random.integers(ACT.low, ACT.high + 1, (_LAYERS, _HIDDEN)))
@@ -739,34 +759,50 @@ async def _picture(driver: Driver) -> None:
             break
 
 
+async def _picture_of_words(driver: Driver) -> None:
+    stream, _ = _begun(driver, 0)
+    begin = {"embed": 1, "embedding_header": Header((1 << 14, -20)).fields}
+    stream.rows.start(np.array([3, -7, 100, 1, 5, 90]), begin)
+    weights = np.array([20_000, 9_000, 30_000, -400, 7, 10_000])
+    stream.vectors.start(Pass(weights, running=True))
+    driver.set(mode=Mode.EMBED)
+    await stream.running()
+    await stream.idle()
+    for _ in range(_PATIENCE):
+        if (await step(driver, stream.agents)).complete:
+            break
+
+
+_CASES = named(_a_token, _corners)
+_LONG = named(
+    _long_texts_without_a_bubble,
+    _long_texts_with_bubbles_and_stalls,
+    _hundreds_of_passes,
+    _hundreds_of_passes_with_bubbles,
+    _states_from_another_stream,
+    _a_stream_without_a_token,
+    _reset_in_the_middle,
+)
+_PORTS = {
+    "project": "",
+    "embed": "",
+    "embedding_valid": "",
+    "embedding": "embedding_valid",
+    "produced": "",
+    "void": "",
+    "certain": "",
+    "complete": "",
+}
+
 BENCHES = (
+    Bench("datapath", Datapath, _CASES, Picture(_picture, _PORTS), (_CONFIG,), _LONG),
     Bench(
-        "datapath",
+        "datapath_of_words",
         Datapath,
-        named(_a_token, _corners),
-        Picture(
-            _picture,
-            {
-                "project": "",
-                "embed": "",
-                "embedding_valid": "",
-                "embedding": "embedding_valid",
-                "produced": "",
-                "void": "",
-                "certain": "",
-                "complete": "",
-            },
-        ),
-        (_CONFIG,),
-        named(
-            _long_texts_without_a_bubble,
-            _long_texts_with_bubbles_and_stalls,
-            _hundreds_of_passes,
-            _hundreds_of_passes_with_bubbles,
-            _states_from_another_stream,
-            _a_stream_without_a_token,
-            _reset_in_the_middle,
-        ),
+        {**_CASES, **named(_odd_sizes)},
+        Picture(_picture_of_words, _PORTS),
+        (replace(_CONFIG, vector_width=4),),
+        _LONG,
     ),
 )
-"""One bench."""
+"""With elements one by one, and with words of four."""
