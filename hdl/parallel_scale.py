@@ -150,7 +150,11 @@ class ParallelScale(wiring.Component):
         product = Signal.like(partial)
         mantissa, carries = Signal(SCALE.bits), Signal(2)
         digits = Signal(_FIELD, reset_less=True)  # of the radicand, then of the quotient
-        m.d.sync += [partial.eq(long * short), product.eq(partial)]
+        m.d.sync += partial.eq(long * short)
+        # Only when it is there: of two registers that always load, yosys, which moves both into iCE40's
+        # multiplier, leaves the second one beside it, without an input.
+        with m.If(at(_Step.EPSILON_PRODUCT, _Step.PEAK_PRODUCT, _Step.TEMPER_PRODUCT)):
+            m.d.sync += product.eq(partial)
         with m.If(product[-1]):
             m.d.comb += [mantissa.eq(product[-SCALE.bits :]), carries.eq(2)]
         with m.Elif(product[-2]):

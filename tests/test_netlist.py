@@ -14,6 +14,7 @@ import pytest
 from tritforge.hdl.boards.up5k import BOARDS
 from tritforge.hdl.config import AcceleratorConfig
 from tritforge.hdl.dot import LookupDot
+from tritforge.hdl.parallel_scale import ParallelScale
 from tritforge.host.boardspeed import board_speed
 from tritforge.host.link.driver import Board
 from tritforge.host.link.engine import BoardEngine
@@ -76,6 +77,12 @@ def run(verilog: str, top: str, folder: Path) -> list[int]:
 
 def test_a_units_netlist_answers_as_the_unit(unit: str, expected: list[int], tmp_path: Path) -> None:
     assert run(netlist_verilog(unit), "top", tmp_path) == expected
+
+
+def test_a_multiplier_between_registers_is_still_one_in_the_netlist(tmp_path: Path) -> None:
+    unit = to_verilog(Harness(ParallelScale()))
+    assert synthesise_counts(unit, **BOARD_SYNTHESIS).dsp == 1
+    assert run(netlist_verilog(unit), "top", tmp_path) == run(unit, "top", tmp_path)
 
 
 def test_a_units_unpacked_bitstream_answers_as_the_unit(
