@@ -60,7 +60,7 @@ def drawn(count: int, seed: int, energy_bits: int = SQUARES_BITS) -> dict[str, I
     energy, against = numbers(random, energy_bits, count), numbers(random, energy_bits, count)
     nested, shift = random.integers(0, 2, count), random.integers(0, 18, count)
     # Of the term's bits, the first is as far from the energy's first as is drawn, or one further.
-    term = bits(energy) + random.integers(-22, 22, count)
+    term = np.minimum(bits(energy) + random.integers(-22, 22, count), energy_bits + 15)
     term = np.where(random.random(count) < 0.2, random.integers(-120, energy_bits + 16, count), term)
     exponent = term - SCALE.bits + 2 * shift - np.where(nested == 1, bits(against | 1), 1)
     return {
@@ -70,7 +70,7 @@ def drawn(count: int, seed: int, energy_bits: int = SQUARES_BITS) -> dict[str, I
         "against": against,
         "norm_shift": shift,
         "constant": mantissas(),
-        "constant_exponent": random.integers(-100, 80, count),
+        "constant_exponent": random.integers(-97, 38, count),  # the scale's fits 8 bits, whatever the rest is
         "epsilon": mantissas(),
         "epsilon_exponent": np.clip(exponent, -128, 127),
         "temper": random.integers(0, 2, count),
