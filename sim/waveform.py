@@ -1,5 +1,6 @@
 """Timing diagrams of units, drawn from a few cycles of their own benches."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -15,6 +16,10 @@ __all__ = ["WAVEFORMS", "waveform"]
 WAVEFORMS = tuple(sorted(LIBRARY))
 """Units that have a timing diagram."""
 
+_DIGITS = 5
+"""Characters for which a cycle has room, by its scale."""
+_WIDEST = 3
+"""Scale beyond which pictures would get too wide for a page."""
 _LONGEST_REST = 4
 """More cycles than this in which no signal shown changes are drawn as a gap."""
 
@@ -44,7 +49,9 @@ def waveform(name: str) -> str:
     columns = list(_columns(shown))
     clock = {"name": "clk", "wave": "p" + "." * (len(columns) - 1)}
     signals = [clock, *(_signal(port, columns, driver.bits(port) == 1) for port in ports)]
-    return str(render({"signal": signals, "config": {"hscale": 2}}))
+    # A cycle is as wide as what some port shows for a cycle alone.
+    longest = max((_widest(signal) for signal in signals), default=0)
+    return str(render({"signal": signals, "config": {"hscale": min(max(2, -(-longest // _DIGITS)), _WIDEST)}}))
 
 
 def _columns(cycles: Sequence[dict[str, str]]) -> Iterator[dict[str, str] | None]:
@@ -68,6 +75,12 @@ def _signal(port: str, columns: Sequence[Mapping[str, str] | None], is_bit: bool
             data.append(cycle[port])
         before = before if cycle is None else cycle[port]
     return {"name": port.replace("__", "."), "wave": wave, "data": data}
+
+
+def _widest(signal: Mapping[str, Any]) -> int:
+    """Characters of the longest text by the cycles in which it stands."""
+    spans = zip(signal.get("data", []), re.findall(r"=[.|]*", signal["wave"]), strict=False)
+    return max((-(-len(text) // len(span)) for text, span in spans), default=0)
 
 
 def _text(value: Any) -> str:

@@ -326,9 +326,13 @@ async def _picture(driver: Driver) -> None:
 
 
 async def _picture_of_words(driver: Driver) -> None:
-    random = np.random.default_rng(0)
-    token = _draw(random, 6)
-    await _Pipeline(driver, random, hidden=6).token(token, 0, first=True)
+    pipeline = _Pipeline(driver, np.random.default_rng(0))
+    await pipeline.prepare(Mode.GATE)
+    for row, bound in ((0, 16_000), (4, 8_000)):
+        await driver.cycle(bound_write=1, bound_row=row, bound=bound)
+    driver.set(bound_write=0)
+    values = np.array([2048, -2048, 0, 100, 2048, -2048])
+    await pipeline.rows(Mode.GATE, values, np.zeros_like(values))
 
 
 _CASES = named(_a_text, _states_from_another_stream)

@@ -194,7 +194,7 @@ async def _picture_of_words(driver: Driver) -> None:
     random = np.random.default_rng(1)
     consumer = _OfWords(random, 0.0, driver.bits("weight") // 16)
     agents: list[Agent] = [Source("weights", [0x10002, 0x30004, 0x50006], random, 0.2), consumer]
-    consumer.begin(5, by_word=False)
+    consumer.begin(9, by_word=False)
     await run_until(driver, agents, lambda: len(consumer.taken) == 3)
 
 

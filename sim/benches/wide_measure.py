@@ -169,7 +169,7 @@ async def _reset_in_the_middle(driver: Driver) -> None:
 async def _picture(driver: Driver) -> None:
     random = np.random.default_rng(0)
     await driver.cycle(clear=1, projecting=1)
-    vector = np.array([100, -3000, 1 << 18, 50, 7, 8])
+    vector = np.array([9, -30, 1 << 16, 50, 7, 8])
     await _feed(driver, vector, np.full(6, 1 << 14), random, 0.1)
 
 
