@@ -4,10 +4,9 @@ from enum import IntEnum
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from ..models.numerics import EXPONENT_BITS, SCALE, SQUARES_BITS
-from .scalars import PEAK_BITS
+from .scalars import PEAK_BITS, scale_ports
 
 __all__ = ["ParallelScale"]
 
@@ -57,24 +56,8 @@ class ParallelScale(wiring.Component):
 
     Attributes
     ----------
-    start : In(1)
-        Begins; all inputs are held until `done`.
-    energy, peak : In
-        Sum of squares; largest `|product|`.
-    nested, against : In
-        Whether epsilon is measured against 1, or against `against`, another sum of squares.
-    norm_shift : In
-        Shift at which the energy was taken, 0 to 17.
-    constant, constant_exponent, epsilon, epsilon_exponent : In
-        SCALEs. Epsilon's term must be below 2**(energy_bits + 16).
-    temper, temperature, temperature_exponent : In
-        Whether the scale is also multiplied by this SCALE.
-    done : Out(1)
-        A pulse.
-    mantissa, exponent : Out
-        The SCALE; valid from `done` until the next is done.
-    tempered_mantissa, tempered_exponent : Out
-        The SCALE times the temperature, or the SCALE itself; valid from `done` until the next start.
+    start, ..., tempered_exponent :
+        See `InverseRootScale`.
     """
 
     fastest = 48
@@ -82,28 +65,7 @@ class ParallelScale(wiring.Component):
 
     def __init__(self, energy_bits: int = SQUARES_BITS) -> None:
         self._energy_bits = energy_bits
-        super().__init__(
-            {
-                "start": In(1),
-                "energy": In(energy_bits),
-                "peak": In(PEAK_BITS),
-                "nested": In(1),
-                "against": In(energy_bits),
-                "norm_shift": In(5),
-                "constant": In(SCALE.bits),
-                "constant_exponent": In(signed(EXPONENT_BITS)),
-                "epsilon": In(SCALE.bits),
-                "epsilon_exponent": In(signed(EXPONENT_BITS)),
-                "temper": In(1),
-                "temperature": In(SCALE.bits),
-                "temperature_exponent": In(signed(EXPONENT_BITS)),
-                "done": Out(1),
-                "mantissa": Out(SCALE.bits),
-                "exponent": Out(signed(EXPONENT_BITS)),
-                "tempered_mantissa": Out(SCALE.bits),
-                "tempered_exponent": Out(signed(EXPONENT_BITS + 2)),
-            }
-        )
+        super().__init__(scale_ports(energy_bits))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

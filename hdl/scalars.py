@@ -4,11 +4,11 @@ from enum import IntEnum
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from ..models.numerics import EXPONENT_BITS, SCALE, SQUARES_BITS
 
-__all__ = ["PEAK_BITS", "InverseRootScale", "Reciprocal"]
+__all__ = ["PEAK_BITS", "InverseRootScale", "Reciprocal", "scale_ports"]
 
 PEAK_BITS = 15
 """Bits of the largest `|product|`."""
@@ -102,6 +102,30 @@ _LOWER = _FIELD + 3
 _WIDE = 3 * _FIELD
 
 
+def scale_ports(energy_bits: int) -> dict[str, Member]:
+    """Ports of a unit that makes output scales: those of `InverseRootScale`."""
+    return {
+        "start": In(1),
+        "energy": In(energy_bits),
+        "peak": In(PEAK_BITS),
+        "nested": In(1),
+        "against": In(energy_bits),
+        "norm_shift": In(5),
+        "constant": In(SCALE.bits),
+        "constant_exponent": In(signed(EXPONENT_BITS)),
+        "epsilon": In(SCALE.bits),
+        "epsilon_exponent": In(signed(EXPONENT_BITS)),
+        "temper": In(1),
+        "temperature": In(SCALE.bits),
+        "temperature_exponent": In(signed(EXPONENT_BITS)),
+        "done": Out(1),
+        "mantissa": Out(SCALE.bits),
+        "exponent": Out(signed(EXPONENT_BITS)),
+        "tempered_mantissa": Out(SCALE.bits),
+        "tempered_exponent": Out(signed(EXPONENT_BITS + 2)),
+    }
+
+
 class InverseRootScale(wiring.Component):
     """`numerics.epsilon_term`, `inverse_root_scale` and `multiply_scale` on one adder, a bit a cycle.
 
@@ -142,28 +166,7 @@ class InverseRootScale(wiring.Component):
 
     def __init__(self, energy_bits: int = SQUARES_BITS) -> None:
         self._energy_bits = energy_bits
-        super().__init__(
-            {
-                "start": In(1),
-                "energy": In(energy_bits),
-                "peak": In(PEAK_BITS),
-                "nested": In(1),
-                "against": In(energy_bits),
-                "norm_shift": In(5),
-                "constant": In(SCALE.bits),
-                "constant_exponent": In(signed(EXPONENT_BITS)),
-                "epsilon": In(SCALE.bits),
-                "epsilon_exponent": In(signed(EXPONENT_BITS)),
-                "temper": In(1),
-                "temperature": In(SCALE.bits),
-                "temperature_exponent": In(signed(EXPONENT_BITS)),
-                "done": Out(1),
-                "mantissa": Out(SCALE.bits),
-                "exponent": Out(signed(EXPONENT_BITS)),
-                "tempered_mantissa": Out(SCALE.bits),
-                "tempered_exponent": Out(signed(EXPONENT_BITS + 2)),
-            }
-        )
+        super().__init__(scale_ports(energy_bits))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -50,8 +50,8 @@ def waveform(name: str) -> str:
     clock = {"name": "clk", "wave": "p" + "." * (len(columns) - 1)}
     signals = [clock, *(_signal(port, columns, driver.bits(port) == 1) for port in ports)]
     # A cycle is as wide as what some port shows for a cycle alone.
-    longest = max((_widest(signal) for signal in signals), default=0)
-    return str(render({"signal": signals, "config": {"hscale": min(max(2, -(-longest // _DIGITS)), _WIDEST)}}))
+    scale = -(-max(map(_widest, signals)) // _DIGITS)
+    return str(render({"signal": signals, "config": {"hscale": min(max(2, scale), _WIDEST)}}))
 
 
 def _columns(cycles: Sequence[dict[str, str]]) -> Iterator[dict[str, str] | None]:

@@ -10,7 +10,7 @@ from ...models.trits import TRITS_PER_BYTE
 from .driver import Driver, Ints, MismatchError, Random, expect
 from .parts import Bench, Picture, corners_and_random, named
 
-__all__ = ["BENCHES"]
+__all__ = ["BENCHES", "corner_vectors", "draw_levels", "draw_products"]
 
 _TABLES = 2
 _BLOCKS = 5
@@ -84,29 +84,37 @@ async def _quantise(
             raise MismatchError(f"not complete {waited} cycles behind the last product")
 
 
-def _levels(random: Random, count: int) -> Ints:
+def draw_levels(random: Random, count: int) -> Ints:
+    """Levels of `count` products: they rise twice, or not at all."""
     rises = np.sort(random.integers(0, count, _LAST_LEVEL))
     return np.searchsorted(rises, np.arange(count), side="right") * int(random.integers(2))
 
 
-def _products(random: Random, count: int) -> Ints:
+def draw_products(random: Random, count: int) -> Ints:
+    """`count` products, corner values among them."""
     return corners_and_random(random, NORMAL.low + 1, NORMAL.high, count)
+
+
+def corner_vectors(depth: int) -> Sequence[tuple[Ints, Ints]]:
+    """Products and their levels, the longest of them of `depth` elements."""
+    zero = np.zeros(1, np.int64)
+    return (
+        (zero, zero),
+        (zero + NORMAL.high, zero),
+        (np.array([1, -1, 0]), np.array([0, 1, 2])),
+        # Each at a level of its own.
+        (np.array([30_000, -30_000, 30_000, 20_000]), np.array([0, 1, 2, 2])),
+        (np.arange(1, depth + 1), np.zeros(depth, np.int64)),
+        (np.arange(depth, 0, -1), np.zeros(depth, np.int64)),
+        (np.full(depth, -NORMAL.high), np.repeat([0, 2], depth // 2)),
+        # Blocks are complete when the largest product comes.
+        (np.repeat([5, 10_000], [depth - 2, 2]), np.zeros(depth, np.int64)),
+    )
 
 
 async def _corners(driver: Driver) -> None:
     random = np.random.default_rng(0)
-    zero = np.zeros(1, np.int64)
-    cases: Sequence[tuple[Ints, Ints]] = (
-        (zero, zero),
-        (zero + NORMAL.high, zero),
-        (np.array([1, -1, 0]), np.array([0, 1, 2])),
-        (np.arange(1, _DEPTH + 1), np.zeros(_DEPTH, np.int64)),
-        (np.arange(_DEPTH, 0, -1), np.zeros(_DEPTH, np.int64)),
-        (np.full(_DEPTH, -NORMAL.high), np.repeat([0, 2], _DEPTH // 2)),
-        # Blocks are complete when the largest product comes.
-        (np.repeat([5, 10_000], [_DEPTH - 2, 2]), np.zeros(_DEPTH, np.int64)),
-    )
-    for slot, (products, levels) in enumerate(cases):
+    for slot, (products, levels) in enumerate(corner_vectors(_DEPTH)):
         await _quantise(driver, products, levels, random, slot=slot % 2)
 
 
@@ -114,9 +122,9 @@ async def _vectors(driver: Driver, seed: int, vectors: int, bubbles: Sequence[fl
     random = np.random.default_rng(seed)
     for k in range(vectors):
         count = int(random.integers(1, _DEPTH + 1))
-        levels = _levels(random, count)
+        levels = draw_levels(random, count)
         share = float(random.choice(bubbles))
-        await _quantise(driver, _products(random, count), levels, random, slot=k % 2, bubbles=share)
+        await _quantise(driver, draw_products(random, count), levels, random, slot=k % 2, bubbles=share)
 
 
 async def _without_a_bubble(driver: Driver) -> None:
@@ -144,7 +152,7 @@ async def _reset_in_the_middle(driver: Driver) -> None:
         await driver.reset()
         seen = await driver.cycle()
         expect("a write after a reset", seen.q_write, 0)
-        await _quantise(driver, _products(random, 20), _levels(random, 20), random)
+        await _quantise(driver, draw_products(random, 20), draw_levels(random, 20), random)
 
 
 async def _picture(driver: Driver) -> None:

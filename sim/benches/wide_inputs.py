@@ -8,15 +8,15 @@ from ...hdl.wide_inputs import WideInputQuantiser
 from ...models.numerics import NORMAL, align, quantise, reciprocal, running_peak
 from ...models.trits import TRITS_PER_BYTE
 from .driver import Driver, Ints, MismatchError, Random, expect
-from .parts import Bench, Picture, corners_and_random, named
+from .inputs import corner_vectors, draw_levels, draw_products
+from .parts import Bench, Picture, named
 
-__all__ = ["BENCHES", "quantise_vector"]
+__all__ = ["BENCHES"]
 
 _WIDTH = 4
 _TABLES = 8
 _BLOCKS = 3
 _DEPTH = _TABLES * TRITS_PER_BYTE * _BLOCKS
-_LAST_LEVEL = 2
 _SETTLING = 4
 """Cycles by which a word is in the peak later than it comes."""
 
@@ -68,7 +68,7 @@ class _Watcher:
         return bool(seen.complete)
 
 
-async def quantise_vector(
+async def _quantise(
     driver: Driver, products: Ints, levels: Ints, random: Random, *, slot: int = 0, bubbles: float = 0.0
 ) -> int:
     """Pass a vector, and return how many cycles it took from the last word on."""
@@ -103,37 +103,16 @@ async def quantise_vector(
             raise MismatchError(f"not complete {waited} cycles behind the last word")
 
 
-def _levels(random: Random, count: int) -> Ints:
-    rises = np.sort(random.integers(0, count, _LAST_LEVEL))
-    return np.searchsorted(rises, np.arange(count), side="right") * int(random.integers(2))
-
-
-def _products(random: Random, count: int) -> Ints:
-    return corners_and_random(random, NORMAL.low + 1, NORMAL.high, count)
-
-
 async def _corners(driver: Driver) -> None:
     random = np.random.default_rng(0)
-    zero = np.zeros(1, np.int64)
-    cases: Sequence[tuple[Ints, Ints]] = (
-        (zero, zero),
-        (zero + NORMAL.high, zero),
-        # Each at a level of its own, in one word.
-        (np.array([30_000, -30_000, 30_000, 20_000]), np.array([0, 1, 2, 2])),
-        (np.arange(1, _DEPTH + 1), np.zeros(_DEPTH, np.int64)),
-        (np.arange(_DEPTH, 0, -1), np.zeros(_DEPTH, np.int64)),
-        (np.full(_DEPTH, -NORMAL.high), np.repeat([0, 2], _DEPTH // 2)),
-        # Blocks are complete when the largest product comes.
-        (np.repeat([5, 10_000], [_DEPTH - 2, 2]), np.zeros(_DEPTH, np.int64)),
-    )
-    for slot, (products, levels) in enumerate(cases):
-        await quantise_vector(driver, products, levels, random, slot=slot % 2)
+    for slot, (products, levels) in enumerate(corner_vectors(_DEPTH)):
+        await _quantise(driver, products, levels, random, slot=slot % 2)
 
 
 async def _a_peak_at_the_end_takes_a_cycle_a_word(driver: Driver) -> None:
     random = np.random.default_rng(6)
     products = np.repeat([5, NORMAL.high], [_DEPTH - 1, 1])
-    taken = await quantise_vector(driver, products, np.zeros(_DEPTH, np.int64), random)
+    taken = await _quantise(driver, products, np.zeros(_DEPTH, np.int64), random)
     expect("whether it took longer", taken <= _DEPTH // _WIDTH + driver.unit.latency, True)
 
 
@@ -141,9 +120,9 @@ async def _vectors(driver: Driver, seed: int, vectors: int, bubbles: Sequence[fl
     random = np.random.default_rng(seed)
     for k in range(vectors):
         count = int(random.integers(1, _DEPTH + 1))
-        levels = _levels(random, count)
+        levels = draw_levels(random, count)
         share = float(random.choice(bubbles))
-        await quantise_vector(driver, _products(random, count), levels, random, slot=k % 2, bubbles=share)
+        await _quantise(driver, draw_products(random, count), levels, random, slot=k % 2, bubbles=share)
 
 
 async def _without_a_bubble(driver: Driver) -> None:
@@ -171,13 +150,13 @@ async def _reset_in_the_middle(driver: Driver) -> None:
         await driver.reset()
         seen = await driver.cycle()
         expect("a write after a reset", seen.q_write, 0)
-        await quantise_vector(driver, _products(random, 20), _levels(random, 20), random)
+        await _quantise(driver, draw_products(random, 20), draw_levels(random, 20), random)
 
 
 async def _picture(driver: Driver) -> None:
     random = np.random.default_rng(0)
     products = np.array([50, 100, -20, 7, 3, -90])
-    await quantise_vector(driver, products, np.zeros(6, np.int64), random)
+    await _quantise(driver, products, np.zeros(6, np.int64), random)
 
 
 BENCHES = (

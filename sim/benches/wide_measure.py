@@ -20,7 +20,7 @@ from .driver import Driver, Ints, Random, expect
 from .measure import rising
 from .parts import Bench, Picture, corners_and_random, named
 
-__all__ = ["BENCHES", "check"]
+__all__ = ["BENCHES"]
 
 _WIDTH = 4
 
@@ -67,7 +67,7 @@ async def _feed(driver: Driver, elements: Ints, weights: Ints, random: Random, b
     return seen
 
 
-async def check(driver: Driver, vector: Ints, random: Random, bubbles: float = 0.0) -> None:
+async def _check(driver: Driver, vector: Ints, random: Random, bubbles: float = 0.0) -> None:
     """A projection, and the energy behind it."""
     width, count = len(driver.registered("products")), len(vector)
     own = int(random.integers(2))
@@ -106,30 +106,30 @@ async def _corners(driver: Driver) -> None:
         np.array([1, NORMAL.high, NORMAL.high + 1, VECTOR.high]),
         *(np.where(np.arange(9) < k, NORMAL.high, VECTOR.low) for k in range(9)),
     ):
-        await check(driver, vector, random)
+        await _check(driver, vector, random)
     for bits in range(2, VECTOR.bits + 1):
         limit = (1 << (bits - 1)) - 1
-        await check(driver, corners_and_random(random, -limit - 1, limit, 21), random)
+        await _check(driver, corners_and_random(random, -limit - 1, limit, 21), random)
 
 
 async def _rising_levels(driver: Driver) -> None:
     random = np.random.default_rng(1)
     for bubbles in (0.0, 0.4):
         for count in (1, 2, 3, 25, 26, 27, 28):
-            await check(driver, rising(random, count), random, bubbles)
+            await _check(driver, rising(random, count), random, bubbles)
 
 
 async def _long_runs(driver: Driver) -> None:
     random = np.random.default_rng(2)
     for bubbles in (0.0, 0.4):
         vector = random.integers(VECTOR.low, VECTOR.high + 1, 1201) >> random.integers(0, VECTOR.bits, 1201)
-        await check(driver, vector, random, bubbles)
+        await _check(driver, vector, random, bubbles)
 
 
 async def _hundreds_of_vectors(driver: Driver) -> None:
     random = np.random.default_rng(5)
     for _ in range(200):
-        await check(driver, rising(random, int(random.integers(1, 20))), random, 0.1)
+        await _check(driver, rising(random, int(random.integers(1, 20))), random, 0.1)
 
 
 async def _squares_of_other_values(driver: Driver) -> None:
@@ -163,7 +163,7 @@ async def _reset_in_the_middle(driver: Driver) -> None:
         for _ in range(driver.unit.latency):
             seen = await driver.cycle(projecting=1)
             expect("after a reset", [seen.product_valid, seen.settled, seen.peak, seen.level], [0, 0, 0, 0])
-        await check(driver, rising(random, 9), random)
+        await _check(driver, rising(random, 9), random)
 
 
 async def _picture(driver: Driver) -> None:
