@@ -244,8 +244,8 @@ class Datapath(wiring.Component):
         config = self._config
         # x, and above it u: never written, nor read, at the same time.
         above = max(config.vector_width, 1 << (config.hidden - 1).bit_length())
-        width, size = config.vector_width, config.layout
-        vector = (config.vector_depth, size.tables, config.activation_words, size.code.trits)
+        width, layout = config.vector_width, config.layout
+        quantised = (config.vector_depth, layout.tables, config.activation_words, layout.code.trits)
         vectors: VectorStore | WordStore
         measure: Measure | WideMeasure
         inputs: InputQuantiser | WideInputQuantiser
@@ -253,12 +253,12 @@ class Datapath(wiring.Component):
         if width == 1:
             m.submodules.vectors = vectors = VectorStore(2 * above)
             m.submodules.measure = measure = Measure(config.energy_bits)
-            m.submodules.inputs = inputs = InputQuantiser(*vector)
+            m.submodules.inputs = inputs = InputQuantiser(*quantised)
             m.submodules.scale = scale = InverseRootScale(config.energy_bits)
         else:
             m.submodules.vectors = vectors = WordStore(signed(VECTOR.bits), 2 * above, width)
             m.submodules.measure = measure = WideMeasure(width, config.energy_bits)
-            m.submodules.inputs = inputs = WideInputQuantiser(*vector, width=width)
+            m.submodules.inputs = inputs = WideInputQuantiser(*quantised, width)
             m.submodules.scale = scale = ParallelScale(config.energy_bits)
         m.submodules.rescaler = rescaler = Rescaler()
         m.submodules.epilogue = epilogue = Epilogue(config.hidden, config.states, width)

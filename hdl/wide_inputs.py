@@ -9,7 +9,6 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..models.numerics import INT8, NORMAL
-from ..models.trits import TRITS_PER_BYTE
 from .arith import delay
 from .measure import LEVEL_BITS, shift_levels
 from .quantiser import Quantiser
@@ -60,9 +59,7 @@ class WideInputQuantiser(wiring.Component):
 
     latency = Reciprocal.slowest + Quantiser.latency + 5
 
-    def __init__(
-        self, depth: int, tables: int, words: int, digits: int = TRITS_PER_BYTE, width: int = 2
-    ) -> None:
+    def __init__(self, depth: int, tables: int, words: int, digits: int, width: int) -> None:
         if tables % width:
             raise ValueError(f"an activation word of {tables} bytes is no whole number of {width} elements")
         self._depth = -(-depth // width)
