@@ -16,10 +16,10 @@ __all__ = ["WAVEFORMS", "waveform"]
 WAVEFORMS = tuple(sorted(LIBRARY))
 """Units that have a timing diagram."""
 
-_DIGITS = 5
-"""Characters for which a cycle has room, by its scale."""
-_WIDEST = 3
-"""Scale beyond which pictures would get too wide for a page."""
+_DIGITS = 10
+"""Characters for which a cycle has room; with more of them a cycle is drawn wider."""
+_SHORT = 24
+"""Most cycles of a picture whose cycles may be drawn wider: it must not be wider than two pages."""
 _LONGEST_REST = 4
 """More cycles than this in which no signal shown changes are drawn as a gap."""
 
@@ -49,9 +49,8 @@ def waveform(name: str) -> str:
     columns = list(_columns(shown))
     clock = {"name": "clk", "wave": "p" + "." * (len(columns) - 1)}
     signals = [clock, *(_signal(port, columns, driver.bits(port) == 1) for port in ports)]
-    # A cycle is as wide as what some port shows for a cycle alone.
-    scale = -(-max(map(_widest, signals)) // _DIGITS)
-    return str(render({"signal": signals, "config": {"hscale": min(max(2, scale), _WIDEST)}}))
+    wide = len(columns) <= _SHORT and max(map(_widest, signals)) > _DIGITS
+    return str(render({"signal": signals, "config": {"hscale": 3 if wide else 2}}))
 
 
 def _columns(cycles: Sequence[dict[str, str]]) -> Iterator[dict[str, str] | None]:

@@ -361,8 +361,8 @@ MISTAKES = [
     Mistake(
         "a projection ends before the last stream's last element is measured",
         "hdl.vectors",
-        "flush.eq(Measure.latency - 1 + Mux(run, self._lag, 0))",
-        "flush.eq(Measure.latency - 1)",
+        "flush.eq(self._measure - 1 + Mux(run, self._lag, 0))",
+        "flush.eq(self._measure - 1)",
         "vector_control",
         "each_pass",
     ),
