@@ -226,6 +226,12 @@ async def _a_text(driver: Driver) -> None:
     await texts(driver, 1, 0.2, 2)
 
 
+async def _odd_sizes(driver: Driver) -> None:
+    """Rows that end within a word of lower bounds, behind longer ones whose elements are still there."""
+    for seed, hidden in enumerate((_HIDDEN, _HIDDEN - 3, _HIDDEN - 2, 3, 1)):
+        await texts(driver, 10 + seed, 0.2, 1, hidden=hidden)
+
+
 async def _long_texts_without_a_bubble(driver: Driver) -> None:
     await texts(driver, 2, 0.0, 40)
 
@@ -367,7 +373,7 @@ BENCHES = (
     Bench(
         "epilogue_of_words",
         Epilogue,
-        _CASES,
+        {**_CASES, **named(_odd_sizes)},
         Picture(
             _picture_of_words,
             {
