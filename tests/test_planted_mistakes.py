@@ -183,6 +183,22 @@ MISTAKES = [
         "odd_sizes",
     ),
     Mistake(
+        "a word of lower bounds is written without its last one",
+        "hdl.epilogue",
+        "f_buffer.fill_word.eq(self.bound)",
+        "f_buffer.fill_word.eq(self.bound[: GATE.bits * (self._width - 1)])",
+        "epilogue_of_words",
+        "a_text",
+    ),
+    Mistake(
+        "elements are measured that no projection takes",
+        "hdl.datapath",
+        "measure.valid.eq(Mux(now.running, self.produced, now.valid))",
+        "measure.valid.eq(self.produced | now.valid)",
+        "datapath",
+        "corners",
+    ),
+    Mistake(
         "an output scale in the middle of a reset goes on",
         "hdl.parallel_scale",
         "step = Signal(len(_Step), init=1)",

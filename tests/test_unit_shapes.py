@@ -1,9 +1,12 @@
 """Units on models of random shapes, in Amaranth's simulator: programs, states, rows, beats of any number."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tritforge.hdl.config import AcceleratorConfig
+from tritforge.hdl.datapath import Datapath
 from tritforge.hdl.dots import FAMILIES
 from tritforge.hdl.epilogue import Epilogue
 from tritforge.hdl.sequencer import Sequencer
@@ -52,22 +55,23 @@ def test_epilogues_of_states_of_any_shape_are_golden_s(
 
 @settings(max_examples=5)
 @given(
-    bench=st.sampled_from(["datapath", "datapath_of_words"]),
+    width=WIDTHS,
     hidden=st.integers(1, 24),
     intermediate=st.integers(1, 31),
     vocabulary=st.integers(1, 40),
     seed=SEEDS,
 )
-@example(bench="datapath", hidden=1, intermediate=1, vocabulary=1, seed=0)
-@example(bench="datapath_of_words", hidden=1, intermediate=1, vocabulary=1, seed=0)
-@example(bench="datapath_of_words", hidden=23, intermediate=31, vocabulary=5, seed=1)
+@example(width=1, hidden=1, intermediate=1, vocabulary=1, seed=0)
+@example(width=4, hidden=1, intermediate=1, vocabulary=1, seed=0)
+@example(width=2, hidden=23, intermediate=31, vocabulary=5, seed=1)
 def test_a_stream_s_token_of_a_model_of_any_shape_is_golden_s(
-    bench: str, hidden: int, intermediate: int, vocabulary: int, seed: int
+    width: int, hidden: int, intermediate: int, vocabulary: int, seed: int
 ) -> None:
     async def case(driver: Driver) -> None:
         await token_of(driver, Shape(hidden, intermediate, vocabulary), seed)
 
-    simulate(LIBRARY[bench].make(), case)
+    (config,) = LIBRARY["datapath"].arguments
+    simulate(Datapath(replace(config, vector_width=width)), case)
 
 
 @settings(max_examples=20)

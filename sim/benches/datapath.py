@@ -80,7 +80,13 @@ class Pass:
 
 
 class _Vectors:
-    """Plays `VectorControl` and `WeightBuffer`, and keeps the settings of the pass before."""
+    """Plays `VectorControl` and `WeightBuffer`, and keeps the settings of the pass before.
+
+    Attributes
+    ----------
+    complete
+        Whether int8 inputs are complete: they must stay so until the next projection, whatever is produced.
+    """
 
     def __init__(self, random: Random, bubbles: float, width: int) -> None:
         self._random = random
@@ -90,6 +96,7 @@ class _Vectors:
         self._held = {"measured": 1}
         self._cycle = self._given = self._rest = 0
         self._read: list[int | None] = [None, None]
+        self.complete = False
         # A word that is gathered is a cycle late, and its weights with it.
         self._weights: list[Any] = [None] * (1 if width == 1 else 2)
 
@@ -106,6 +113,7 @@ class _Vectors:
     def start(self, now: Pass) -> None:
         """Begin a pass in the coming cycle."""
         self._now = now
+        self.complete &= not now.projecting
         self._cycle = self._given = 0
         self._rest = VectorControl.latency_of(self._width) + 1
 
@@ -113,7 +121,9 @@ class _Vectors:
         """See `Agent`."""
         given: dict[str, Any] = driver.noise(self._random, "address", "weight", "bound_row", "project_count")
         given["project"] = 0
-        now, pulses = self._now, {}
+        now = self._now
+        # Without a word that is read, it is noise which of its elements are the vector's.
+        pulses = {"present": int(self._random.integers(1 << self._width))} if self._width > 1 else {}
         if now is not None:
             if self._cycle == 0 and now.projecting:
                 given |= {"project": 1, "project_count": len(now.weights), "project_slot": now.slot}
@@ -167,6 +177,8 @@ class _Vectors:
 
     def see(self, outputs: SimpleNamespace) -> None:
         """See `Agent`."""
+        if self.complete:
+            expect("complete, until the next projection", outputs.complete, 1)
         now = self._now
         if now is None:
             return
@@ -341,6 +353,7 @@ class _Stream:
             if seen.complete:
                 break
         expect("complete, certain, slot", [seen.complete, seen.certain, seen.current_slot], [1, 1, now.slot])
+        self.vectors.complete = True
         tables = _CONFIG.layout.tables
         found: list[int] = []
         for word in range(-(-len(expected) // tables)):
@@ -677,14 +690,15 @@ async def _long_texts_with_bubbles_and_stalls(driver: Driver) -> None:
 
 
 async def _passes(driver: Driver, seed: int, **how: Any) -> None:
-    """200 operations one behind another: products that change x, and projections of it."""
+    """200 operations one behind another, on vectors of any length: products change x, which is projected."""
     stream, draw = _begun(driver, seed, **how)
-    await stream.embed(draw.random.integers(INT8.low, INT8.high + 1, _HIDDEN), draw.header(-22, -12))
-    await stream.over(draw.project(_HIDDEN, own_energy=True))
-    await stream.output_scale(draw.header(*_VECTOR))
-    for _ in range(100):
-        await stream.product(Mode.RESIDUAL, draw.sums(_HIDDEN), running=draw.project(_HIDDEN, running=True))
-        await stream.over(draw.project(_HIDDEN))
+    for length in (_HIDDEN, *draw.random.integers(1, _HIDDEN + 1, 9).tolist()):
+        await stream.embed(draw.random.integers(INT8.low, INT8.high + 1, length), draw.header(-22, -12))
+        await stream.over(draw.project(length, own_energy=True))
+        await stream.output_scale(draw.header(*_VECTOR))
+        for _ in range(10):
+            await stream.product(Mode.RESIDUAL, draw.sums(length), running=draw.project(length, running=True))
+            await stream.over(draw.project(length))
 
 
 async def _hundreds_of_passes(driver: Driver) -> None:
