@@ -1,10 +1,11 @@
 """Int8 inputs of a BitLinear, made while the vector's peak is still being found."""
 
 import enum
+from collections.abc import Mapping
 
-from amaranth.hdl import Array, Cat, Module, Signal, signed
+from amaranth.hdl import Array, Cat, Module, ShapeLike, Signal, signed
 from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from ..models.numerics import INT8, LEVEL_MAX, NORMAL
 from ..models.trits import TRITS_PER_BYTE
@@ -13,7 +14,29 @@ from .measure import LEVEL_BITS, shift_levels
 from .quantiser import Quantiser
 from .scalars import PEAK_BITS, Reciprocal
 
-__all__ = ["InputQuantiser"]
+__all__ = ["InputQuantiser", "quantiser_ports"]
+
+
+def quantiser_ports(
+    depth: int, tables: int, words: int, digits: int, measured: Mapping[str, Member], q: ShapeLike
+) -> dict[str, Member]:
+    """Ports of a unit that makes int8 inputs of what is `measured`, a `q` of them at a time."""
+    return {
+        "clear": In(1),
+        "count": In(range(depth + 1)),
+        "slot": In(1),
+        **measured,
+        "measured": In(1),
+        "q_write": Out(1),
+        "q_word": Out(range(words)),
+        "q_lane": Out(range(tables)),
+        "q": Out(q),
+        "blocks": Out(range(words // digits + 1)),
+        "complete": Out(1),
+        "certain": Out(1),
+        "void": Out(1),
+        "current_slot": Out(1),
+    }
 
 
 class _State(enum.Enum):
@@ -73,30 +96,16 @@ class InputQuantiser(wiring.Component):
         self._tables = tables
         self._words = words
         self._digits = digits
-        super().__init__(
-            {
-                "clear": In(1),
-                "count": In(range(depth + 1)),
-                "slot": In(1),
-                "product_valid": In(1),
-                "product": In(signed(NORMAL.bits)),
-                "settled": In(1),
-                "changed": In(1),
-                "rise": In(LEVEL_BITS),
-                "level": In(LEVEL_BITS),
-                "peak": In(PEAK_BITS),
-                "measured": In(1),
-                "q_write": Out(1),
-                "q_word": Out(range(words)),
-                "q_lane": Out(range(tables)),
-                "q": Out(signed(INT8.bits)),
-                "blocks": Out(range(words // digits + 1)),
-                "complete": Out(1),
-                "certain": Out(1),
-                "void": Out(1),
-                "current_slot": Out(1),
-            }
-        )
+        measured = {
+            "product_valid": In(1),
+            "product": In(signed(NORMAL.bits)),
+            "settled": In(1),
+            "changed": In(1),
+            "rise": In(LEVEL_BITS),
+            "level": In(LEVEL_BITS),
+            "peak": In(PEAK_BITS),
+        }
+        super().__init__(quantiser_ports(depth, tables, words, digits, measured, signed(INT8.bits)))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -5,11 +5,12 @@ import enum
 from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.data import ArrayLayout, StructLayout
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
 from ..models.numerics import INT8, NORMAL
 from .arith import delay
+from .inputs import quantiser_ports
 from .measure import LEVEL_BITS, shift_levels
 from .quantiser import Quantiser
 from .scalars import PEAK_BITS, Reciprocal
@@ -66,30 +67,17 @@ class WideInputQuantiser(wiring.Component):
         self._tables = tables
         self._digits = digits
         self._width = width
-        super().__init__(
-            {
-                "clear": In(1),
-                "count": In(range(depth + 1)),
-                "slot": In(1),
-                "product_valid": In(1),
-                "products": In(ArrayLayout(signed(NORMAL.bits), width)),
-                "levels": In(ArrayLayout(LEVEL_BITS, width)),
-                "settled": In(1),
-                "changed": In(1),
-                "level": In(LEVEL_BITS),
-                "peak": In(PEAK_BITS),
-                "measured": In(1),
-                "q_write": Out(1),
-                "q_word": Out(range(words)),
-                "q_lane": Out(range(tables)),
-                "q": Out(ArrayLayout(signed(INT8.bits), width)),
-                "blocks": Out(range(words // digits + 1)),
-                "complete": Out(1),
-                "certain": Out(1),
-                "void": Out(1),
-                "current_slot": Out(1),
-            }
-        )
+        measured = {
+            "product_valid": In(1),
+            "products": In(ArrayLayout(signed(NORMAL.bits), width)),
+            "levels": In(ArrayLayout(LEVEL_BITS, width)),
+            "settled": In(1),
+            "changed": In(1),
+            "level": In(LEVEL_BITS),
+            "peak": In(PEAK_BITS),
+        }
+        q = ArrayLayout(signed(INT8.bits), width)
+        super().__init__(quantiser_ports(depth, tables, words, digits, measured, q))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -21,7 +21,7 @@ from ..sim.engine import RtlEngine
 from ..sim.simspeed import simulation_speed
 from ..sim.synthesis import device_of
 from ..sim.tools import yosys_version
-from ..sim.units import count_cells, parts, unit_cost, unit_costs
+from ..sim.units import count_cells, unit_cost, unit_costs, wide_parts
 from .benchmark import SHAPES, hardware, shape
 from .circumstances import circumstances
 from .console import note, progress
@@ -109,18 +109,16 @@ def widths() -> dict[str, Any]:
     config = AcceleratorConfig.load(_WIDE)
     config = replace(config, states=config.hidden)
     each = {width: replace(config, vector_width=width) for width in WIDTHS}
-    one, widest = parts(each[WIDTHS[0]]), parts(each[WIDTHS[-1]])
+    wide = wide_parts(config, WIDTHS[-1])
     return {
         "family": config.family,
         "device": device_of(config.family),
         "accel": config.name,
         "yosys": yosys_version(),
         "width": WIDTHS[-1],
-        "units": [unit_cost(part, config.family) for name, part in widest.items() if name not in one],
+        "units": [unit_cost(part, config.family) for part in wide.values()],
         "datapath": {str(width): count_cells(Datapath(of), config.family) for width, of in each.items()},
-        "cycles": {
-            name: {str(width): shape(name, width) for width in WIDTHS} for name in _WIDE_SHAPES
-        },
+        "cycles": {name: {str(width): shape(name, width) for width in WIDTHS} for name in _WIDE_SHAPES},
     }
 
 

@@ -54,16 +54,20 @@ def _stream_cells(part: Measured) -> Table:
     return Table(caption, ("streams", *(KINDS[kind] for kind in kinds)), rows)
 
 
+def _not_fed(measured: Measured) -> float:
+    """Return the share of a token's cycles in which no weights are taken."""
+    causes = measured["causes"]
+    share: float = 1 - causes["fed"] / sum(causes.values())
+    return share
+
+
 def _widths(part: Measured) -> Table:
     found = part["found"]
     kinds = [kind for kind in KINDS if any(cells[kind] for cells in found["datapath"].values())]
     rows = []
     for width, cells in found["datapath"].items():
         each = [shapes[width] for shapes in found["cycles"].values()]
-        cycles = (
-            f"{one['cycles_per_token']:,.0f} ({1 - one['causes']['fed'] / sum(one['causes'].values()):.1%})"
-            for one in each
-        )
+        cycles = (f"{one['cycles_per_token']:,.0f} ({_not_fed(one):.1%})" for one in each)
         rows.append((width, *cycles, *(f"{cells[kind]:,}" for kind in kinds)))
     names = (f"two layers of {name.removesuffix(' on large')}" for name in found["cycles"])
     caption = (
@@ -86,7 +90,7 @@ def _causes(part: Measured) -> Table:
                 f"`{model}`" if " " not in model else model,
                 each["accelerator"],
                 f"{each['cycles_per_token']:,.0f}",
-                f"{1 - each['causes']['fed'] / total:.1%}",
+                f"{_not_fed(each):.1%}",
                 *(f"{share:.1%}" for share in shares),
             )
         )

@@ -22,11 +22,11 @@ from ..models.files import replacing
 from ..sim.benches.dot import WatchedDotUnit
 from ..sim.benches.library import LIBRARY
 from ..sim.diagram import draw
-from ..sim.units import Part, dot_unit, parts
+from ..sim.units import Part, dot_unit, parts, wide_parts
 from ..sim.waveform import waveform
 from .unitreport import cost_table, dot_table, unit_table, wide_cost_table
 
-__all__ = ["PICTURE", "further_parts", "main", "page_name", "pages", "waveforms", "wide_parts"]
+__all__ = ["PICTURE", "further_parts", "main", "page_name", "pages", "waveforms"]
 
 PICTURE = "architecture.svg"
 """File of the picture of all units."""
@@ -106,12 +106,6 @@ def further_parts(config: AcceleratorConfig) -> dict[str, Part]:
     dot = dot_unit(config, config.family)
     Fragment.get(dot, None)  # what is made and not elaborated, Amaranth warns of
     return further | {"DotUnit": Part(dot, "", 0, 1)}
-
-
-def wide_parts(config: AcceleratorConfig) -> dict[str, Part]:
-    """Return units that an accelerator like this has only with several elements in a vector's word."""
-    own, wide = parts(config), parts(replace(config, vector_width=2))
-    return {name: part for name, part in wide.items() if name not in own}
 
 
 def pages(costs: Mapping[str, Any], wide: Mapping[str, Any]) -> dict[str, str]:

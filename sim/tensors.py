@@ -176,6 +176,7 @@ class RtlTensors:
         self._products: list[Key] = [(layer, name) for layer in range(layers) for name in PRODUCTS]
         self._products.append((None, "head"))
         self.units = traced_units(engine.accelerator.vector_width)
+        self._probes = np.array([TRACED.index(unit) for unit in self.units])
         self.strays = np.zeros(0, EVENT)
         engine.trace(True)
 
@@ -198,11 +199,12 @@ class RtlTensors:
         together = len(places) > 1 and places[0].text == places[1].text
         logits = self._engine.consume({each.stream: each.token for each in places}, together=together)
         events = self._engine.take_events().astype(_WIDE)
-        stream, unit = np.divmod(events["lane"], len(self.units))
-        units = np.array(self.units)[unit]
+        stream, lane = np.divmod(events["lane"], len(self.units))
+        probes = self._probes[lane]
         self.strays = events[~np.isin(stream, list(logits))]
         for place in places:
-            shown = {probe: events[(stream == place.stream) & (units == probe)] for probe in TRACED}
+            here = stream == place.stream
+            shown = {probe: events[here & (probes == k)] for k, probe in enumerate(TRACED)}
             written = self._inputs(shown["q"]) | self._scales(shown["scale"])
             for probe, order in self._order.items():
                 written |= _cut(list(order), np.cumsum(list(order.values())), shown[probe])

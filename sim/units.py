@@ -23,7 +23,7 @@ from .synthesis import device_of, synthesise_counts
 from .tools import yosys_version
 from .verilog import to_verilog
 
-__all__ = ["OPTIONS", "Part", "count_cells", "dot_unit", "parts", "unit_cost", "unit_costs"]
+__all__ = ["OPTIONS", "Part", "count_cells", "dot_unit", "parts", "unit_cost", "unit_costs", "wide_parts"]
 
 # Nothing is read in the cycle that writes it; where yosys can't be told so, block RAM needs no bypass. Joined
 # lookup tables save levels and cost twice as much.
@@ -91,6 +91,12 @@ def parts(config: AcceleratorConfig) -> Mapping[str, Part]:
         first = found.get(name, Part(component, inside, level, 0))
         found[name] = Part(first.component, first.inside, first.level, first.instances + 1)
     return found
+
+
+def wide_parts(config: AcceleratorConfig, width: int = 2) -> dict[str, Part]:
+    """Return units that an accelerator like this has only if vectors have words of several elements."""
+    own, wide = (parts(replace(config, vector_width=each)) for each in (1, width))
+    return {name: part for name, part in wide.items() if name not in own}
 
 
 def _walk(fragment: Fragment, inside: str, level: int) -> Iterator[tuple[Component, str, int]]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from tritforge.hdl.config import AcceleratorConfig
-from tritforge.host.unitpages import PICTURE, further_parts, page_name, pages, waveforms, wide_parts
+from tritforge.host.unitpages import PICTURE, further_parts, page_name, pages, waveforms
 from tritforge.sim.benches.library import LIBRARY
 from tritforge.sim.diagram import draw
-from tritforge.sim.units import parts
+from tritforge.sim.units import parts, wide_parts
 from tritforge.sim.waveform import waveform
 
 UNITS = Path(__file__).parent.parent / "docs" / "units"

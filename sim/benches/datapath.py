@@ -759,32 +759,26 @@ async def _reset_in_the_middle(driver: Driver) -> None:
         await again.check_state()
 
 
-async def _picture(driver: Driver) -> None:
+async def _embedding(driver: Driver, elements: list[int], weights: list[int]) -> None:
+    """An embedding's elements become int8 inputs while they come."""
     stream, _ = _begun(driver, 0)
-    stream.rows.start(
-        np.array([3, -7, 100, 1]), {"embed": 1, "embedding_header": Header((1 << 14, -20)).fields}
-    )
-    stream.vectors.start(Pass(np.array([20_000, 9_000, 30_000, -400]), running=True))
+    begin = {"embed": 1, "embedding_header": Header((1 << 14, -20)).fields}
+    stream.rows.start(np.array(elements), begin)
+    stream.vectors.start(Pass(np.array(weights), running=True))
     driver.set(mode=Mode.EMBED)
     await stream.running()
     await stream.idle()
     for _ in range(_PATIENCE):
         if (await step(driver, stream.agents)).complete:
             break
+
+
+async def _picture(driver: Driver) -> None:
+    await _embedding(driver, [3, -7, 100, 1], [20_000, 9_000, 30_000, -400])
 
 
 async def _picture_of_words(driver: Driver) -> None:
-    stream, _ = _begun(driver, 0)
-    begin = {"embed": 1, "embedding_header": Header((1 << 14, -20)).fields}
-    stream.rows.start(np.array([3, -7, 100, 1, 5, 90]), begin)
-    weights = np.array([20_000, 9_000, 30_000, -400, 7, 10_000])
-    stream.vectors.start(Pass(weights, running=True))
-    driver.set(mode=Mode.EMBED)
-    await stream.running()
-    await stream.idle()
-    for _ in range(_PATIENCE):
-        if (await step(driver, stream.agents)).complete:
-            break
+    await _embedding(driver, [3, -7, 100, 1, 5, 90], [20_000, 9_000, 30_000, -400, 7, 10_000])
 
 
 _CASES = named(_a_token, _corners)

@@ -20,7 +20,7 @@ async def _gather(driver: Driver, counts: Sequence[int], random: Random, bubbles
     for count in counts:
         vector = random.choice([VECTOR.low, VECTOR.high, 0, -1, 5, -999], count).tolist()
         await driver.cycle(clear=1, count=count, valid=0, **driver.noise(random, "element"))
-        left, due = list(vector), [0] * width
+        left = list(vector)
         while left:
             comes = bool(random.random() >= bubbles)
             inputs = driver.noise(random, "element", "count")
@@ -29,12 +29,10 @@ async def _gather(driver: Driver, counts: Sequence[int], random: Random, bubbles
             await driver.cycle(clear=0, valid=int(comes), **inputs)
             done = len(vector) - len(left)
             whole = comes and (done % width == 0 or not left)
-            expect(
-                f"word behind element {done - 1}", driver.registered("word_valid"), whole
-            )
+            expect(f"word behind element {done - 1}", driver.registered("word_valid"), whole)
             if whole:
-                first = (done - 1) // width * width
-                due[:] = [*vector[first : first + width], *[0] * width][:width]
+                due = vector[(done - 1) // width * width : done]
+                due += [0] * (width - len(due))
                 expect("word", [int(each) for each in driver.registered("word")], due)
 
 

@@ -1,101 +1,146 @@
-"""Bench of `hdl.inputs`: int8 inputs, begun before the peak is known, against `models.numerics`."""
+"""Benches of `hdl.inputs`, `hdl.wide_inputs`: int8 inputs, begun before the peak is known, by `numerics`.
+
+The cases are the same: what comes is a product, or a word of products with their levels.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ...hdl.inputs import InputQuantiser
-from ...models.numerics import NORMAL, align, quantise, reciprocal, running_peak
+from ...hdl.wide_inputs import WideInputQuantiser
+from ...models.numerics import INT8, NORMAL, align, quantise, reciprocal, running_peak
 from ...models.trits import TRITS_PER_BYTE
 from .driver import Driver, Ints, MismatchError, Random, expect
 from .parts import Bench, Picture, corners_and_random, named
 
-__all__ = ["BENCHES", "corner_vectors", "draw_levels", "draw_products"]
+__all__ = ["BENCHES"]
 
-_TABLES = 2
-_BLOCKS = 5
-_DEPTH = _TABLES * TRITS_PER_BYTE * _BLOCKS
 _LAST_LEVEL = 2
 
 
 class _Watcher:
-    """Plays `Measure` for a vector of products, taken at given levels, and the activation memory behind."""
+    """Plays `Measure`, or `WideMeasure`, for a vector of products, and the activation memory behind.
+
+    Attributes
+    ----------
+    words
+        Words of the vector: products, where a word has one.
+    late
+        Cycles by which a word is in the peak later than it comes.
+    """
 
     def __init__(self, driver: Driver, products: Ints, levels: Ints, slot: int) -> None:
         self.driver = driver
+        self.width = driver.bits("q") // INT8.bits
         self.products = products
         self.levels = levels
         self.slot = slot
-        self.memory = np.zeros(_DEPTH, np.int64)
+        self.words = -(-len(products) // self.width)
+        self.late = 1 if self.width == 1 else 3
+        self._tables = len(driver.shapes["q_lane"])
+        self.memory = np.zeros(_depth(driver), np.int64)
         factor, shift = reciprocal(running_peak(products, levels))
         self.expected = quantise(align(products, levels), factor, shift)
 
-    async def cycle(self, known: int, **inputs: int) -> bool:
-        """One cycle in which `known` products are in the peak; returns whether all is done."""
-        past = slice(0, max(known, 1))
-        seen = await self.driver.cycle(
-            clear=0,
-            peak=int(running_peak(self.products[past], self.levels[past])) if known else 0,
-            level=int(self.levels[known - 1]) if known else 0,
-            **inputs,
-        )
+    def peak(self, words: int) -> tuple[int, int]:
+        """Peak and level behind so many words."""
+        end = min(words * self.width, len(self.products))
+        return int(running_peak(self.products[:end], self.levels[:end])), int(self.levels[end - 1])
+
+    def comes(self, k: int) -> dict[str, Any]:
+        """A word as it comes; 0 behind the vector's end, where the level stays."""
+        if self.width == 1:
+            return {"product": int(self.products[k])}
+        place = np.arange(k * self.width, (k + 1) * self.width)
+        inside = place < len(self.products)
+        place = place.clip(max=len(self.products) - 1)
+        return {
+            "products": np.where(inside, self.products[place], 0).tolist(),
+            "levels": self.levels[place].tolist(),
+        }
+
+    def settles(self, k: int) -> dict[str, int]:
+        """What is told of a word that is in the peak from now on."""
+        before = self.peak(k) if k else None
+        told = {"changed": int(self.peak(k + 1) != before)}
+        if self.width == 1:
+            told["rise"] = int(self.levels[k] - (self.levels[k - 1] if k else 0))
+        return told
+
+    async def cycle(self, known: int, **inputs: Any) -> bool:
+        """One cycle in which `known` words are in the peak; returns whether all is done."""
+        peak, level = self.peak(known) if known else (0, 0)
+        seen = await self.driver.cycle(clear=0, peak=peak, level=level, **inputs)
         # What was told to be there, before this cycle's write, is there and right.
+        count = len(self.products)
         if seen.certain:
-            ready = min(seen.blocks * TRITS_PER_BYTE * _TABLES, len(self.products))
-            ready = len(self.products) if seen.complete else ready
+            ready = count if seen.complete else min(seen.blocks * TRITS_PER_BYTE * self._tables, count)
             expect("inputs that are certain", self.memory[:ready], self.expected[:ready])
         if seen.q_write:
             expect("slot", seen.current_slot, self.slot)
-            self.memory[seen.q_word * _TABLES + seen.q_lane] = seen.q
+            first = seen.q_word * self._tables + seen.q_lane
+            made = [seen.q] if self.width == 1 else [int(each) for each in seen.q]
+            self.memory[first : first + self.width] = made
+            if seen.certain and first + self.width > count:
+                beyond = self.memory[count : first + self.width]
+                expect("inputs behind the vector", beyond, np.zeros_like(beyond))
         return bool(seen.complete)
+
+
+def _depth(driver: Driver) -> int:
+    """Elements of the longest vector."""
+    return len(driver.shapes["count"]) - 1
 
 
 async def _quantise(
     driver: Driver, products: Ints, levels: Ints, random: Random, *, slot: int = 0, bubbles: float = 0.0
 ) -> int:
-    """Pass a vector, and return how many cycles it took from the last product on."""
-    count = len(products)
-    await driver.cycle(clear=1, count=count, slot=slot, product_valid=0, settled=0, measured=0)
+    """Pass a vector, and return how many cycles it took from the last word on."""
+    await driver.cycle(clear=1, count=len(products), slot=slot, product_valid=0, settled=0, measured=0)
     watcher = _Watcher(driver, products, levels, slot)
-    given = settled = 0
-    valid = False
-    waited = 0
+    words = watcher.words
+    noisy = [name for name in ("product", "rise", "products", "levels") if name in driver.shapes]
+    given = settled = waited = 0
+    late = [False] * watcher.late
     while True:
-        was_valid, valid = valid, given < count and bool(random.random() >= bubbles)
-        inputs = driver.noise(random, "product", "rise", "changed")
-        inputs |= {"product_valid": int(valid), "settled": int(was_valid), "measured": int(settled == count)}
+        valid = given < words and bool(random.random() >= bubbles)
+        settles, late = late[0], [*late[1:], valid]
+        inputs: dict[str, Any] = {
+            **driver.noise(random, *noisy, "count", "slot"),
+            "product_valid": int(valid),
+            "settled": int(settles),
+            "changed": 0,
+            "measured": int(settled == words),
+        }
         if valid:
-            inputs["product"] = int(products[given])
-        if was_valid:
-            rise = int(levels[settled] - (levels[settled - 1] if settled else 0))
-            before = running_peak(products[:settled], levels[:settled]) if settled else 0
-            after = running_peak(products[: settled + 1], levels[: settled + 1])
-            inputs |= {"rise": rise, "changed": int(settled == 0 or rise > 0 or before != after)}
-        else:
-            inputs["changed"] = 0
-        done = await watcher.cycle(settled + was_valid, **inputs)
+            inputs |= watcher.comes(given)
+        if settles:
+            inputs |= watcher.settles(settled)
+        done = await watcher.cycle(settled + settles, **inputs)
         given += valid
-        settled += was_valid
-        waited += settled == count
+        settled += settles
+        waited += settled == words
         if done:
-            expect("whether a vector is complete before its end", settled, count)
+            expect("whether a vector is complete before its end", settled, words)
             return waited
-        if waited > 60 + 2 * count:
-            raise MismatchError(f"not complete {waited} cycles behind the last product")
+        if waited > 60 + 2 * words:
+            raise MismatchError(f"not complete {waited} cycles behind the last word")
 
 
-def draw_levels(random: Random, count: int) -> Ints:
+def _levels(random: Random, count: int) -> Ints:
     """Levels of `count` products: they rise twice, or not at all."""
     rises = np.sort(random.integers(0, count, _LAST_LEVEL))
     return np.searchsorted(rises, np.arange(count), side="right") * int(random.integers(2))
 
 
-def draw_products(random: Random, count: int) -> Ints:
+def _products(random: Random, count: int) -> Ints:
     """`count` products, corner values among them."""
     return corners_and_random(random, NORMAL.low + 1, NORMAL.high, count)
 
 
-def corner_vectors(depth: int) -> Sequence[tuple[Ints, Ints]]:
+def _corner_vectors(depth: int) -> Sequence[tuple[Ints, Ints]]:
     """Products and their levels, the longest of them of `depth` elements."""
     zero = np.zeros(1, np.int64)
     return (
@@ -114,17 +159,25 @@ def corner_vectors(depth: int) -> Sequence[tuple[Ints, Ints]]:
 
 async def _corners(driver: Driver) -> None:
     random = np.random.default_rng(0)
-    for slot, (products, levels) in enumerate(corner_vectors(_DEPTH)):
+    for slot, (products, levels) in enumerate(_corner_vectors(_depth(driver))):
         await _quantise(driver, products, levels, random, slot=slot % 2)
+
+
+async def _a_peak_at_the_end_takes_a_cycle_a_word(driver: Driver) -> None:
+    depth = _depth(driver)
+    products = np.repeat([5, NORMAL.high], [depth - 1, 1])
+    taken = await _quantise(driver, products, np.zeros(depth, np.int64), np.random.default_rng(6))
+    words = depth // (driver.bits("q") // INT8.bits)
+    expect("whether it took longer", taken <= words + driver.unit.latency, True)
 
 
 async def _vectors(driver: Driver, seed: int, vectors: int, bubbles: Sequence[float] = (0.0,)) -> None:
     random = np.random.default_rng(seed)
     for k in range(vectors):
-        count = int(random.integers(1, _DEPTH + 1))
-        levels = draw_levels(random, count)
+        count = int(random.integers(1, _depth(driver) + 1))
+        levels = _levels(random, count)
         share = float(random.choice(bubbles))
-        await _quantise(driver, draw_products(random, count), levels, random, slot=k % 2, bubbles=share)
+        await _quantise(driver, _products(random, count), levels, random, slot=k % 2, bubbles=share)
 
 
 async def _without_a_bubble(driver: Driver) -> None:
@@ -152,7 +205,7 @@ async def _reset_in_the_middle(driver: Driver) -> None:
         await driver.reset()
         seen = await driver.cycle()
         expect("a write after a reset", seen.q_write, 0)
-        await _quantise(driver, draw_products(random, 20), draw_levels(random, 20), random)
+        await _quantise(driver, _products(random, 20), _levels(random, 20), random)
 
 
 async def _picture(driver: Driver) -> None:
@@ -160,31 +213,60 @@ async def _picture(driver: Driver) -> None:
     await _quantise(driver, np.array([50, 100, -20, 7]), np.zeros(4, np.int64), random)
 
 
+async def _picture_of_words(driver: Driver) -> None:
+    random = np.random.default_rng(0)
+    await _quantise(driver, np.array([50, 100, -20, 7, 3, -90]), np.zeros(6, np.int64), random)
+
+
+def _ports(product: str) -> dict[str, str]:
+    return {
+        "clear": "",
+        "product_valid": "",
+        product: "product_valid",
+        "settled": "",
+        "changed": "settled",
+        "peak": "",
+        "void": "",
+        "certain": "",
+        "q_write": "",
+        "q_word": "q_write",
+        "q_lane": "q_write",
+        "q": "q_write",
+        "complete": "",
+    }
+
+
+def _sizes(tables: int, blocks: int) -> tuple[int, int, int]:
+    """Depth, tables and words of vectors of up to so many column blocks."""
+    words = TRITS_PER_BYTE * blocks
+    return tables * words, tables, words
+
+
+_CASES = named(
+    _corners,
+    _a_peak_at_the_end_takes_a_cycle_a_word,
+    _without_a_bubble,
+    _with_random_bubbles,
+    _reset_in_the_middle,
+)
+_LONG = named(_hundreds_without_a_bubble, _hundreds_with_random_bubbles)
+
 BENCHES = (
     Bench(
         "input_quantiser",
         InputQuantiser,
-        named(_corners, _without_a_bubble, _with_random_bubbles, _reset_in_the_middle),
-        Picture(
-            _picture,
-            {
-                "clear": "",
-                "product_valid": "",
-                "product": "product_valid",
-                "settled": "",
-                "changed": "settled",
-                "peak": "",
-                "void": "",
-                "certain": "",
-                "q_write": "",
-                "q_word": "q_write",
-                "q_lane": "q_write",
-                "q": "q_write",
-                "complete": "",
-            },
-        ),
-        (_DEPTH, _TABLES, TRITS_PER_BYTE * _BLOCKS),
-        named(_hundreds_without_a_bubble, _hundreds_with_random_bubbles),
+        _CASES,
+        Picture(_picture, _ports("product")),
+        _sizes(2, 5),
+        _LONG,
+    ),
+    Bench(
+        "wide_input_quantiser",
+        WideInputQuantiser,
+        _CASES,
+        Picture(_picture_of_words, _ports("products")),
+        (*_sizes(8, 3), TRITS_PER_BYTE, 4),
+        _LONG,
     ),
 )
-"""One bench."""
+"""With products one by one, and with words of four."""

@@ -9,7 +9,7 @@ __all__ = ["LIBRARY"]
 _MODULES = (
     "activation", "conductor", "datapath", "dot", "epilogue", "gatherer", "head", "inputs", "lookup",
     "matmul", "measure", "mlgru", "quantiser", "rescale", "scalars", "sequencer", "streams", "sums", "tree",
-    "vectors", "weights", "wide_inputs", "wide_measure",
+    "vectors", "weights", "wide_measure",
 )  # fmt: skip
 
 LIBRARY: dict[str, Bench] = {

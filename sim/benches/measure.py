@@ -18,7 +18,7 @@ from ...models.numerics import (
 from .driver import Driver, Ints, Random, expect
 from .parts import Bench, Picture, corners_and_random, named
 
-__all__ = ["BENCHES", "rising"]
+__all__ = ["BENCHES", "rising", "squares_of_other_values"]
 
 
 async def _feed(
@@ -116,17 +116,21 @@ async def _long_runs(driver: Driver) -> None:
         await _check(driver, vector, random, bubbles)
 
 
-async def _squares_of_other_values(driver: Driver) -> None:
+async def squares_of_other_values(driver: Driver) -> None:
+    """g is measured while a projection passes, whose own energy only `WideMeasure` could gather as well."""
     random = np.random.default_rng(3)
+    wide = "elements" in driver.shapes
+    noisy = ("elements", "weights") if wide else ("element", "weight")
     for bubbles in (0.0, 0.5):
         values = corners_and_random(random, NORMAL.low, NORMAL.high, 60)
-        await driver.cycle(side_clear=1, clear=1, projecting=1, own_energy=0)
+        await driver.cycle(side_clear=1, clear=1, projecting=1, own_energy=int(wide))
         for value in values.tolist():
             while random.random() < bubbles:
                 await driver.cycle(
-                    side_clear=0, clear=0, side_valid=0, valid=0, **driver.noise(random, "side")
+                    side_clear=0, clear=0, side_valid=0, valid=0, **driver.noise(random, "side", *noisy)
                 )
-            await driver.cycle(side_clear=0, clear=0, side_valid=1, side=value, valid=1, element=value)
+            noise = driver.noise(random, *noisy)
+            await driver.cycle(side_clear=0, clear=0, side_valid=1, side=value, valid=1, **noise)
         driver.set(side_valid=0, valid=0)
         for _ in range(2):
             await driver.cycle()
@@ -157,7 +161,7 @@ BENCHES = (
     Bench(
         "measure",
         Measure,
-        named(_corners, _rising_levels, _long_runs, _squares_of_other_values, _reset_in_the_middle),
+        named(_corners, _rising_levels, _long_runs, squares_of_other_values, _reset_in_the_middle),
         Picture(
             _picture,
             {

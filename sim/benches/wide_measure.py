@@ -17,7 +17,7 @@ from ...models.numerics import (
     squares,
 )
 from .driver import Driver, Ints, Random, expect
-from .measure import rising
+from .measure import rising, squares_of_other_values
 from .parts import Bench, Picture, corners_and_random, named
 
 __all__ = ["BENCHES"]
@@ -132,24 +132,6 @@ async def _hundreds_of_vectors(driver: Driver) -> None:
         await _check(driver, rising(random, int(random.integers(1, 20))), random, 0.1)
 
 
-async def _squares_of_other_values(driver: Driver) -> None:
-    random = np.random.default_rng(3)
-    for bubbles in (0.0, 0.5):
-        values = corners_and_random(random, NORMAL.low, NORMAL.high, 60)
-        await driver.cycle(side_clear=1, clear=1, projecting=1, own_energy=1)
-        for value in values.tolist():
-            noise = driver.noise(random, "elements", "weights")
-            while random.random() < bubbles:
-                await driver.cycle(
-                    side_clear=0, clear=0, side_valid=0, valid=0, **noise, **driver.noise(random, "side")
-                )
-            await driver.cycle(side_clear=0, clear=0, side_valid=1, side=value, valid=1, **noise)
-        driver.set(side_valid=0, valid=0)
-        for _ in range(2):
-            await driver.cycle()
-        expect("energy of other values", driver.registered("side_energy"), int(squares(values)))
-
-
 async def _reset_in_the_middle(driver: Driver) -> None:
     random = np.random.default_rng(4)
     width = len(driver.registered("products"))
@@ -177,7 +159,7 @@ BENCHES = (
     Bench(
         "wide_measure",
         WideMeasure,
-        named(_corners, _rising_levels, _squares_of_other_values, _reset_in_the_middle),
+        named(_corners, _rising_levels, squares_of_other_values, _reset_in_the_middle),
         Picture(
             _picture,
             {
