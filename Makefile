@@ -38,8 +38,9 @@ icebreaker-seeds: $(VENV)/board.stamp
 	$(BIN)/tritforge build --board icebreaker --seeds 5
 	$(BIN)/python -P -m tritforge.host.boardtables docs/boards/icebreaker.json docs/boards/ice40.md build/icebreaker
 
+# A file's tests share what they build, so one process runs them all.
 test: $(VENV)/test.stamp
-	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -P -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 check-cost: $(VENV)/test.stamp
 	$(BIN)/python -P -m pytest -m slow
