@@ -1,8 +1,12 @@
 """Small arithmetic that several units share."""
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
-__all__ = ["bit_length", "clamp", "delay", "shift_add"]
+__all__ = ["bit_length", "clamp", "delay", "one_of", "shift_add"]
 
 
 def clamp(value: Value, bits: int) -> tuple[Value, Value]:
@@ -30,6 +34,11 @@ def bit_length(m: Module, value: Value, name: str) -> Signal:
         with m.If(value[k]):
             m.d.comb += length.eq(k + 1)
     return length
+
+
+def one_of(values: Iterable[tuple[Value, Value]]) -> Value:
+    """The value whose condition is high, of which at most one is; 0 if none is. Values are of one shape."""
+    return reduce(or_, (value & chosen.replicate(len(value)) for chosen, value in values))
 
 
 def shift_add(high: Value, value: Value, by: Value) -> Value:

@@ -95,7 +95,7 @@ def test_more_ports_than_pins_need_a_harness() -> None:
 
 
 def test_each_seed_is_routed_once_and_the_median_is_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    verilog = to_verilog(Harness(LookupDot(2)))
+    verilog = to_verilog(Harness(LookupDot(6)))
     seen: list[tuple[int, int]] = []
     three = route(verilog, device="hx8k", seeds=(1, 2, 3), progress=lambda *step: seen.append(step))
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]

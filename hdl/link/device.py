@@ -1,13 +1,12 @@
 """The device's end of the link: frames in, frames out, and all that they ask for."""
 
-from collections.abc import Iterable
-
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.data import View
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..accelerator import RAW_LOGIT, settings_layout
+from ..arith import one_of
 from ..conductor import RESULT, TOKEN
 from .counter import Counter
 from .counting import loaded
@@ -79,9 +78,9 @@ class _Request:
         The header but for its number. Bytes move up as they come; address and count then count.
     space, writes, checks, opens
         Parts of the command.
-    received, full, ended, complete
-        A byte of a frame came, one came that lies on the header, the frame's end came, and what came is a
-        whole request, with its CRC.
+    received, fills, full, ended, complete
+        A byte of a frame came, the byte in hand is behind one that lies on the header, as it was a cycle
+        before, the frame's end came, and what came is a whole request, with its CRC.
     last
         The byte in hand is the header's last.
     runs
@@ -101,7 +100,8 @@ class _Request:
         self.space = self.command[:4]
         self.writes, self.checks, self.opens = self.command[4:]
         self.complete = Signal()
-        self.received, self.full, self.ended, self.runs = Signal(), Signal(), Signal(), Signal()
+        self.received, self.ended, self.runs = Signal(), Signal(), Signal()
+        self.fills, self.full = Signal(), Signal()
         self.last = Signal()
         self.granted = Signal(reset_less=True)
         self.obey = Signal(reset_less=True)
@@ -236,12 +236,13 @@ class LinkDevice(wiring.Component):
             crc.clear.eq(request.ended | at.closes),
             crc.update.eq(request.received | (at.act & covered)),
             crc.byte.eq(byte),
+            request.fills.eq(request.index[2:] == _FULL >> 2),
         ]
         # Registers: what they come from stands still when they are looked at, and paths stay short.
         answers = request.last | at.status | at.produced | at.check_high | at.check_low
         m.d.sync += [
             request.last.eq(at.header & request.index[:3].all()),
-            request.full.eq(request.index[2:] == _FULL >> 2),
+            request.full.eq(request.fills),
             request.complete.eq(crc.zero & ~request.index[-1] & ~request.full),
             # As it came: a flag behind an escape is a flag.
             special.eq((byte[2:] ^ Mux(escaped, ESCAPE_XOR >> 2, 0) == FLAG >> 2) & (byte[0] ^ byte[1])),
@@ -343,11 +344,11 @@ class LinkDevice(wiring.Component):
             m.d.sync += self.booting.eq(0)
         if self._boots:
             # A whole frame that is wrong, one that never ends, or one that can't be obeyed.
-            wrong = Signal()
-            m.d.sync += wrong.eq(
-                (request.ended & ~request.complete & (~index[7] | index[2])) | (at.receive & request.full)
-            )
-            with m.If(self.booting & (wrong | (at.closes & request.refused))):
+            wrong, endless = Signal(), Signal()
+            m.d.sync += wrong.eq(request.ended & ~request.complete & (~index[7] | index[2]))
+            # While a byte settles: the next one, asked for in the cycle after, is the host's.
+            m.d.comb += endless.eq(at.settle & at.listens & request.fills)
+            with m.If(self.booting & (wrong | endless | (at.closes & request.refused))):
                 m.d.sync += [self.booting.eq(0), session.failed.eq(1)]
 
     def _obey(self, m: Module, at: _Place, request: _Request, session: _Session, fetched: Value) -> View:
@@ -464,7 +465,7 @@ class LinkDevice(wiring.Component):
         found: Value = ring.byte
         for k, pair in enumerate(sources):
             source = Signal(8, name=f"source{k}", reset_less=True)
-            m.d.sync += source.eq(_chosen(pair))
+            m.d.sync += source.eq(one_of(pair))
             found = found | source
         with m.If(at.take & ~(at.data & request.writes & request.word_end & ~(space[2] & ~space[1]))):
             m.d.sync += request.byte.eq(found)
@@ -481,11 +482,3 @@ class LinkDevice(wiring.Component):
             store.addr.eq(Mux(ring.write, Cat(ring.position[:8], C(1, 1)), Cat(index[:7], at.data, C(0, 1)))),
             store.data.eq(request.byte),
         ]
-
-
-def _chosen(values: Iterable[tuple[Value, Value]]) -> Value:
-    """The one value whose condition is high, or 0."""
-    found: Value = C(0, 8)
-    for chosen, value in values:
-        found = found | (value & chosen.replicate(8))
-    return found
