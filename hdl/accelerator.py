@@ -334,11 +334,13 @@ class Accelerator(wiring.Component):
         """Take a token's row past the weight buffer into x; return whether that is going on."""
         config = self.config
         active = Signal()
-        left = Signal(config.element_bits)
+        left = Signal(config.element_bits, reset_less=True)
         begins = Signal()  # until the unpacker has begun
         asked = Signal()  # a cycle late: the instruction stays for that
         m.d.sync += asked.eq(sequencer.embed)
         drain = Signal(range(Datapath.latency + 1))
+        ended, drained = Signal(), Signal()  # a cycle late
+        m.d.sync += [ended.eq(left == 0), drained.eq(ended & (drain == 0))]
         take, header, begin = Signal(), Signal(), Signal()
         whose = Signal(range(config.streams))
         # One stream's elements are measured as they come, those of several when all have come.
@@ -384,11 +386,11 @@ class Accelerator(wiring.Component):
             with m.State("ELEMENTS"):
                 with m.If(take):
                     m.d.sync += left.eq(left - 1)
-                with m.If(left == 0):
+                with m.If(ended):
                     m.d.sync += drain.eq(drain - 1)
-                    with m.If(drain == 0):
-                        m.d.sync += active.eq(0)
-                        m.next = "IDLE"
+                with m.If(drained):
+                    m.d.sync += active.eq(0)
+                    m.next = "IDLE"
         return active
 
     def _vectors(
@@ -482,6 +484,7 @@ class Accelerator(wiring.Component):
         certain = Cat(datapath.certain for datapath in datapaths).all()
         complete = Cat(datapath.complete for datapath in datapaths).all()
         void = Cat(datapath.void for datapath in datapaths).any()
+        first_soon = Cat(datapath.first_soon for datapath in datapaths).all()
         block_there = Cat(matmul.fill_block < datapath.blocks for datapath in datapaths).all()
         m.d.comb += [
             sequencer.matrix_ready.eq(matmul.ready),
@@ -495,13 +498,14 @@ class Accelerator(wiring.Component):
             # The other slot is complete: its projection was the one before.
             matmul.fill_certain.eq(~same | certain),
             matmul.fill_void.eq(same & void),
-            # Only the first block is filled while its inputs are not certain.
+            # Only the first block is filled while its inputs are not certain; its last word is read later
+            # than its last inputs come.
             matmul.fill_ready.eq(
-                ~same | complete | (~void & block_there & (certain | (matmul.fill_block == 0)))
+                ~same | complete | (certain & block_there) | (~void & first_soon & (matmul.fill_block == 0))
             ),
             matmul.words.eq(Cat(datapath.word for datapath in datapaths)),
             # Whoever takes the elements that a row makes must be there, with a weight for each.
-            matmul.open.eq(~feeds | (vectors.running & weights.available)),
+            matmul.open.eq(~feeds | (vectors.running & weights.soon)),
             matmul.one_by_one.eq(
                 (mode == Mode.HEAD) & self.settings.emit_raw & (conductor.active & conductor.logits).any()
             ),
@@ -513,7 +517,10 @@ class Accelerator(wiring.Component):
             passing.eq(Mux(embedding, Mode.EMBED, mode)),
             head_start.eq(matmul.start & (instruction.epilogue == Mode.HEAD)),
         ]
-        with m.If(matmul.leaves & feeds & ((mode != Mode.GLU) | matmul.odd)):
+        m.d.comb += weights.may_reserve.eq(self.beats.valid & self.beats.ready)
+        wants, by_pairs = Signal(), Signal()
+        m.d.sync += [wants.eq(feeds), by_pairs.eq(mode == Mode.GLU)]
+        with m.If(matmul.leaves & wants & (~by_pairs | matmul.odd)):
             m.d.comb += weights.reserve.eq(1)
         # States go from one stream to the next, so each has its rows when the one before has its states.
         lagging = delay(m, Cat(matmul.valid, matmul.row), self.config.lag, "sum")

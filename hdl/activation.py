@@ -68,20 +68,19 @@ class Activation(wiring.Component):
             rise_read.addr.eq(sizes[0][SEGMENT_BITS:-1]),
             start_read.addr.eq(sizes[2][SEGMENT_BITS:-1]),
         ]
-        # rise * inside: three bits of the place in the segment a cycle; then the last, and start.
+        # rise * inside: four bits of the place in the segment, then three; then start.
         first, second = (Signal(rise_bits, reset_less=True, name=name) for name in ("first", "second"))
-        rise = delay(m, rise_read.data, 2, "rise", data=True)
+        rise = delay(m, rise_read.data, 1, "rise", data=True)
         m.d.sync += [
-            first.eq(shift_add(C(0, rise_bits), rise[0], sizes[1][:3]) >> 3),
-            second.eq(shift_add(first, rise[1], sizes[2][3:6]) >> 3),
+            first.eq(shift_add(C(0, rise_bits), rise[0], sizes[1][:4]) >> 4),
+            second.eq(shift_add(first, rise[1], sizes[2][4:SEGMENT_BITS]) >> 3),
         ]
-        part = shift_add(second, rise[2], sizes[3][6:SEGMENT_BITS]) >> 1
         # 2**15 - 1 - upper for negative x: all bits inverted.
         upper = Signal(GATE.bits)
         gate = Signal(GATE.bits, reset_less=True)
         x = Signal(signed(ACT.bits), reset_less=True)
         negative = sizes[3][-1]
-        m.d.comb += upper.eq(start_read.data + part)
+        m.d.comb += upper.eq(start_read.data + second)
         m.d.sync += [
             gate.eq(upper ^ negative.replicate(GATE.bits)),
             x.eq(sizes[3] ^ negative.replicate(ACT.bits - 1)),

@@ -115,7 +115,7 @@ class Conductor(wiring.Component):
         m = Module()
         streams = range(self._streams)
         offered = self.tokens.payload
-        left = Array(Signal(COUNT_BITS, name=f"left{k}") for k in streams)
+        left = Array(Signal(COUNT_BITS, name=f"left{k}", reset_less=True) for k in streams)
         at = Signal(range(self._streams))
         free, last = Signal(), Signal()
         chosen = Signal(COUNT_BITS)

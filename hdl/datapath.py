@@ -135,7 +135,7 @@ class Datapath(wiring.Component):
         From `VectorControl` and `WeightBuffer`.
     project, project_count, project_slot : In
         A projection begins (`InputQuantiser`).
-    blocks, complete, certain, void, current_slot : Out
+    blocks, first_soon, complete, certain, void, current_slot : Out
         See `InputQuantiser`.
     produced : Out(1)
         A new element of x, u or z, which a running projection takes.
@@ -190,6 +190,7 @@ class Datapath(wiring.Component):
                 "project_count": In(config.element_bits),
                 "project_slot": In(1),
                 "blocks": Out(config.block_bits),
+                "first_soon": Out(1),
                 "complete": Out(1),
                 "certain": Out(1),
                 "void": Out(1),
@@ -381,7 +382,7 @@ class Datapath(wiring.Component):
         for name, port in inputs.signature.members.items():
             if port.flow is In and name in measure.signature.members and name != "clear":
                 m.d.comb += getattr(inputs, name).eq(getattr(measure, name))
-        for name in ("blocks", "complete", "certain", "void", "current_slot"):
+        for name in ("blocks", "first_soon", "complete", "certain", "void", "current_slot"):
             m.d.comb += getattr(self, name).eq(getattr(inputs, name))
 
     def _words(self, m: Module, vectors: WordStore, measure: WideMeasure) -> None:
@@ -429,7 +430,7 @@ class Datapath(wiring.Component):
         ]
         sampled = sampling.sample & (self.mode == Mode.HEAD)
         wide = (self.mode == Mode.RESIDUAL) | (self.mode == Mode.HEAD) | self.embed
-        exponent = Signal(signed(EXPONENT_BITS + 2))
+        exponent = Signal(signed(EXPONENT_BITS + 2), reset_less=True)
         shift = Signal(signed(EXPONENT_BITS + 3))
         with m.If(self.enter | self.embed):
             m.d.sync += [
@@ -467,7 +468,7 @@ class Datapath(wiring.Component):
         if config.vector_width > 1:
             bounds = Cat(each[: GATE.bits] for each in self.weight)
         # Rows leave the rescaler in order.
-        early, row = Signal(config.row_bits), Signal(config.row_bits)
+        early, row = (Signal(config.row_bits, name=name, reset_less=True) for name in ("early", "row"))
         for counted, comes in ((early, rescaler.early_valid), (row, rescaler.out_valid)):
             with m.If(self.enter | self.embed):
                 m.d.sync += counted.eq(0)

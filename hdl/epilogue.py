@@ -145,7 +145,7 @@ class Epilogue(wiring.Component):
 
         def count(step: Value, name: str) -> Signal:
             """Number of the row of which `step` tells."""
-            at = Signal(COUNT_BITS, name=name)
+            at = Signal(COUNT_BITS, name=name, reset_less=True)
             with m.If(first_row):
                 m.d.sync += at.eq(0)
             with m.Elif(step):
@@ -194,7 +194,7 @@ class Epilogue(wiring.Component):
         # i and f are buffered.
         f_done = delay(m, activation.gate_valid & gating, forget.latency, "f")[-1]
         f_row = count(f_done, "f_counted")
-        from_row = Mux(in_gru, self.early_row, comes)
+        from_row = Mux(in_gru, self.row, comes)  # f is wanted a cycle after i and the state
         to_row = Mux(self.bound_write, self.bound_row, f_row)
         if isinstance(f_buffer, memory.Memory):
             f_writes = [
@@ -250,19 +250,23 @@ class Epilogue(wiring.Component):
         m.d.comb += [self.g_write.eq(self.valid & in_gru), self.g_row.eq(self.row), self.g_value.eq(act)]
 
         # x: replaced by the embedding, else added to.
-        embedding = self.mode == Mode.EMBED
-        total, overflow = clamp(Mux(embedding, 0, self.x_element) + self.value, VECTOR.bits)
-        into_x = self.valid & (embedding | (self.mode == Mode.RESIDUAL))
+        adds, into_x = Signal(), Signal()  # registers, since the mode stands still while rows pass
+        total, overflow = clamp(Mux(adds, self.x_element, 0) + self.value, VECTOR.bits)
         m.d.comb += self.x_row.eq(count(self.x_write, "x_counted"))
-        m.d.sync += [self.x_value.eq(total), self.x_write.eq(into_x)]
+        m.d.sync += [
+            adds.eq(self.mode != Mode.EMBED),
+            into_x.eq((self.mode == Mode.EMBED) | (self.mode == Mode.RESIDUAL)),
+            self.x_value.eq(total),
+            self.x_write.eq(self.valid & into_x),
+        ]
 
         counted = self.valid & (self.mode != Mode.HEAD)
         saturated = Signal(4)
         m.d.sync += saturated.eq(
             Cat(
                 self.clamped & counted.replicate(2),
-                overflow & into_x,
-                mlgru.clamped & gru[1],
+                overflow & self.valid & into_x,
+                mlgru.clamped & gru[2],
             )
         )
         m.d.comb += self.saturations.eq(sum(saturated))

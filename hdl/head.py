@@ -169,23 +169,24 @@ class Head(wiring.Component):
                 delay(m, self.active & self.sum_valid, Rescaler.latency - GumbelNoise.latency, "step")[-1]
             ),
         ]
+        # In the place of a candidate that has not come stands one that can't win: so nothing but the
+        # comparison decides.
+        least = -(1 << VECTOR.bits)
         candidate = Signal(signed(VECTOR.bits + 1), reset_less=True)
-        valid = Signal()
         row = Signal(COUNT_BITS, reset_less=True)
-        with m.If(self.sample):
+        with m.If(~(self.active & Mux(self.sample, self.valid, self.sum_valid))):
+            m.d.sync += candidate.eq(least)
+        with m.Elif(self.sample):
             scaled_noise = Cat(C(0, VECTOR.fraction - NOISE.fraction), noise.noise)
-            m.d.sync += [
-                candidate.eq(self.value + scaled_noise),
-                valid.eq(self.valid & self.active),
-                row.eq(self.row),
-            ]
+            m.d.sync += candidate.eq(self.value + scaled_noise)
         with m.Else():
-            m.d.sync += [candidate.eq(self.sum), valid.eq(self.sum_valid & self.active), row.eq(self.sum_row)]
+            m.d.sync += candidate.eq(self.sum)
+        m.d.sync += row.eq(Mux(self.sample, self.row, self.sum_row))
         # The best one is kept inverted, which makes the comparison an addition; it begins below all others.
         inverted = Signal.like(candidate)
         with m.If(self.start):
-            m.d.sync += inverted.eq((1 << VECTOR.bits) - 1)
-        with m.Elif(valid & ~(candidate + inverted)[-1]):
+            m.d.sync += inverted.eq(~least)
+        with m.Elif(~(candidate + inverted)[-1]):
             m.d.sync += [inverted.eq(~candidate), self.token.eq(row)]
         counted = self.active & self.valid & self.sample
         m.d.comb += self.saturations.eq(Mux(counted, self.clamped[0] + self.clamped[1], 0))

@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 
-from amaranth.hdl import Array, Cat, Module, ShapeLike, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, ShapeLike, Signal, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Member, Out
 
@@ -32,6 +32,7 @@ def quantiser_ports(
         "q_lane": Out(range(tables)),
         "q": Out(q),
         "blocks": Out(range(words // digits + 1)),
+        "first_soon": Out(1),
         "complete": Out(1),
         "certain": Out(1),
         "void": Out(1),
@@ -79,6 +80,9 @@ class InputQuantiser(wiring.Component):
         Int8 input for byte `q_lane` of the slot's word `q_word`.
     blocks : Out
         Column blocks that are complete, if `complete` is low.
+    first_soon : Out(1)
+        The first one is, but for its last inputs, which are written, one a cycle, in this cycle and the next
+        three. Means something while `void` is low.
     complete : Out(1)
         The whole vector is quantised.
     certain : Out(1)
@@ -137,15 +141,21 @@ class InputQuantiser(wiring.Component):
         element = Signal.like(count)
         element_level = Signal(LEVEL_BITS)
         passed = Signal(range(4))
-        issue, level_ends, raised = Signal(), Signal(), Signal()
-        # Where the next level begins, if there is one: a cycle late, which `raised` waits for. If it changes
-        # otherwise, the peak does, too.
+        issue, level_ends = Signal(), Signal()
+        raised = Cat(delay(m, level_ends, 2, "raised")[1:]).any()
+        # Where the next level begins, if there is one, and whether the element is there: two cycles late,
+        # which `raised` waits for. If it changes otherwise, the peak does, too.
         boundary, more_levels = Signal.like(count, reset_less=True), Signal()
+        at_boundary, pending = Signal(), Signal()
+        following = (element + 1)[: len(element)]
         m.d.sync += [
             boundary.eq(begins[(element_level + 1)[:LEVEL_BITS]]),
             more_levels.eq(element_level != self.level),
-            raised.eq(level_ends),
+            at_boundary.eq(Mux(issue, boundary == following, boundary == element)),
+            pending.eq(self.settled | Mux(issue, settled != following, settled != element)),
         ]
+        # All of them are on their way, and nothing but a new peak can stop them.
+        m.d.sync += self.first_soon.eq(~(element < self._digits * self._tables))
         digit = Signal(range(self._digits))
         stages = delay(m, issue, 2 + Quantiser.latency, "stage")
         # Whether all elements are on their way, a cycle late, which they hide; and whether any are.
@@ -182,13 +192,13 @@ class InputQuantiser(wiring.Component):
             with m.Case(_State.QUANTISE):
                 m.d.comb += [
                     self.void.eq(0),
-                    level_ends.eq(~raised & more_levels & (boundary == element)),
+                    level_ends.eq(~raised & more_levels & at_boundary),
                 ]
                 with m.If(level_ends):
                     m.d.sync += element_level.eq(element_level + 1)
-                with m.Elif(~raised & (element != settled)):
+                with m.Elif(~raised & pending):
                     m.d.comb += issue.eq(1)
-                    m.d.sync += element.eq(element + 1)
+                    m.d.sync += element.eq(following)
         with m.If(self.clear):
             m.d.sync += [
                 count.eq(self.count), self.current_slot.eq(self.slot), written.eq(0), settled.eq(0),

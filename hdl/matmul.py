@@ -52,7 +52,7 @@ class MatMul(wiring.Component):
     enter, may_enter : Out(1), In(1)
         The sums of another product begin, if they may; a pulse.
     open : In(1)
-        A beat whose sums leave can be taken.
+        A beat whose sums leave can be taken in the next cycle.
     leaves, odd : Out(1)
         Such a beat is taken; its row is an odd one.
     one_by_one, taken : In(1)
@@ -126,8 +126,8 @@ class MatMul(wiring.Component):
         filled, fills = Signal(2), Signal()  # a bank is filled, and so from the next cycle on
 
         # A product first fills tables, then streams; the next one may fill while this one streams.
-        rows, blocks = Signal(config.row_bits), Signal(config.block_bits)
-        tag = Signal(self._tag)
+        rows, blocks = Signal(config.row_bits, reset_less=True), Signal(config.block_bits, reset_less=True)
+        tag = Signal(self._tag, reset_less=True)
         filling, handed = Signal(), Signal(init=1)
         hand = Signal()
         m.d.comb += self.ready.eq(~filling & handed)
@@ -140,8 +140,9 @@ class MatMul(wiring.Component):
             m.d.sync += handed.eq(1)
 
         # Filler: walks the product's row and column blocks, one bank ahead of the rows.
-        fill_left, fill_bank = Signal(config.row_bits), Signal()
-        fill_blocks_left, last_fill, last_fill_rows = Signal(config.block_bits), Signal(), Signal()
+        fill_left, fill_bank = Signal(config.row_bits, reset_less=True), Signal()
+        fill_blocks_left = Signal(config.block_bits, reset_less=True)
+        last_fill, last_fill_rows = Signal(), Signal()
         m.d.comb += [
             filler.block.eq(self.fill_block),
             self.word_address.eq(filler.word_address | (self.fill_slot << config.slot_bits)),
@@ -194,23 +195,32 @@ class MatMul(wiring.Component):
             with m.State("NEXT"):
                 m.next = "WAIT"
 
-        # Rows: one beat each. What decides whether a beat is taken stands in registers, made a beat before.
+        # Rows: one beat each. Whether one is taken is decided in the cycle before, and stands in a register.
         streaming, entered, bank = Signal(), Signal(), Signal()
-        row_blocks, blocks_left = Signal(config.block_bits), Signal(config.block_bits)
-        first_block, last_block = Signal(), Signal()
+        row_blocks, blocks_left = (
+            Signal(config.block_bits, name=name, reset_less=True) for name in ("row_blocks", "blocks_left")
+        )
+        first_block, last_block = Signal(reset_less=True), Signal(reset_less=True)
         # Rows of this row block; those of it that have not come yet, this one included; rows of the product
         # beyond this row block, if there are any.
-        block_rows, rest = Signal(range(layout.row_block + 1)), Signal(range(layout.row_block + 1))
-        beyond = Signal(signed(config.row_bits + 1))
-        single, last_row, last_rows = Signal(), Signal(), Signal()
+        block_rows, rest = (
+            Signal(range(layout.row_block + 1), name=name, reset_less=True) for name in ("block_rows", "rest")
+        )
+        beyond = Signal(signed(config.row_bits + 1), reset_less=True)
+        single, last_row, last_rows = (
+            Signal(name=name, reset_less=True) for name in ("single", "last_row", "last_rows")
+        )
         take, waiting, settled, ends = Signal(), Signal(), Signal(), Signal()
-        next_tag = Signal(self._tag)
+        idles, begins = Signal(), Signal()  # the next product is handed over at once; a row block comes next
+        next_tag = Signal(self._tag, reset_less=True)
         here = filled.bit_select(bank, 1)
         m.d.comb += [
             take.eq(self.beats.valid & self.beats.ready),
             ends.eq(take & last_row & last_block & last_rows),
             self.leaves.eq(take & last_block),
-            hand.eq(~handed & (~streaming | ends)),
+            idles.eq(~handed & ~streaming),
+            hand.eq(idles | (ends & ~handed)),
+            begins.eq(idles | (last_block & ~(last_rows & handed))),
         ]
         # A partial sum is read a while before it is written: so long, its row must not come again, which
         # matters to blocks of few rows whose tables have all been filled while beats were late.
@@ -219,18 +229,28 @@ class MatMul(wiring.Component):
         resting = delay(m, take & (block_rows < again), again - 1, "resting")
         waits = Mux(waiting, ~self.taken, self.one_by_one & self.leaves)
         pauses = waits | Cat(resting[:-1]).any()
+        turns, over = take & last_row, last_block & last_rows
         goes = Mux(
-            take & last_row,
-            (filled.bit_select(~bank, 1) | fills) & ~(ends & handed),
+            turns,
+            (filled.bit_select(~bank, 1) | fills) & ~(over & handed),
             (here | (fills & (fill_bank == bank))) & (streaming | ~handed),
         )
-        m.d.sync += [waiting.eq(waits), pause.eq(pauses), going.eq(goes & ~pauses)]
+        # A last block's beats wait until their sums may leave, too.
+        lone_block, leaves = Signal(), self.open & entered
+        passes = Mux(
+            turns,
+            ~Mux(begins, lone_block, blocks_left == 2) | (leaves & ~over),
+            ~Mux(idles, lone_block, last_block) | leaves,
+        )
+        m.d.sync += [
+            waiting.eq(waits), pause.eq(pauses), going.eq(goes & ~pauses),
+            self.beats.ready.eq(goes & passes & ~pauses),
+        ]  # fmt: skip
         m.d.comb += [
             self.waits_for_tables.eq(streaming & ~going & ~pause),
             self.waits_for_inputs.eq(self.waits_for_tables & filling & ~there),
             self.waits_for_scale.eq(streaming & last_block & ~entered),
-            self.waits_to_open.eq(streaming & last_block & entered & ~self.open),
-            self.beats.ready.eq(going & (~last_block | (entered & self.open))),
+            self.waits_to_open.eq(streaming & last_block & entered & ~self.beats.ready),
         ]
         # What comes behind this row block: the product's next one, or the next product.
         other = ~streaming | last_rows
@@ -247,28 +267,31 @@ class MatMul(wiring.Component):
 
         few = known(lambda count: count < layout.row_block + 1, self.rows, other, beyond[:-1])
         lone = known(lambda count: count == 1, self.rows, other, beyond[:-1])
-        lone_block = known(lambda count: count == 1, self.blocks, other, row_blocks)
-        with m.If(take):
-            m.d.sync += [rest.eq(rest - 1), last_row.eq(rest == 2), self.odd.eq(~self.odd)]
-            with m.If(last_row):
+        m.d.comb += lone_block.eq(known(lambda count: count == 1, self.blocks, other, row_blocks))
+        # Enables see as little of `take` as can be: what it does is decided beside it.
+        many = Mux(few, rows_then, layout.row_block)
+        with m.If(take | idles):
+            m.d.sync += [rest.eq(rest - 1), last_row.eq(rest == 2)]
+            with m.If(last_row | idles):
+                m.d.sync += [rest.eq(Mux(begins, many, block_rows)), last_row.eq(Mux(begins, lone, single))]
+        with m.If((take & last_row) | idles):
+            m.d.sync += [
+                blocks_left.eq(Mux(begins, blocks_then, blocks_left - 1)),
+                first_block.eq(begins), last_block.eq(Mux(begins, lone_block, blocks_left == 2)),
+            ]  # fmt: skip
+            with m.If(begins):
                 m.d.sync += [
-                    rest.eq(block_rows), last_row.eq(single), self.odd.eq(0),
-                    filled.bit_select(bank, 1).eq(0), bank.eq(~bank),
-                    blocks_left.eq(blocks_left - 1), first_block.eq(0), last_block.eq(blocks_left == 2),
+                    block_rows.eq(many), single.eq(lone), last_rows.eq(few),
+                    beyond.eq(rows_then - layout.row_block), row_blocks.eq(blocks_then),
                 ]  # fmt: skip
+        with m.If(take):
+            m.d.sync += self.odd.eq(~self.odd)
+            with m.If(last_row):
+                m.d.sync += [self.odd.eq(0), filled.bit_select(bank, 1).eq(0), bank.eq(~bank)]
         with m.If(ends):
             m.d.sync += [streaming.eq(0), entered.eq(0)]
         with m.If(hand):
-            m.d.sync += [streaming.eq(1), next_tag.eq(tag), self.odd.eq(0)]
-        with m.If(hand | (take & last_row & last_block & ~last_rows)):
-            m.d.sync += [
-                block_rows.eq(Mux(few, rows_then, layout.row_block)),
-                rest.eq(Mux(few, rows_then, layout.row_block)),
-                single.eq(lone), last_row.eq(lone), last_rows.eq(few),
-                beyond.eq(rows_then - layout.row_block),
-                row_blocks.eq(blocks_then), blocks_left.eq(blocks_then),
-                first_block.eq(1), last_block.eq(lone_block),
-            ]  # fmt: skip
+            m.d.sync += [streaming.eq(1), next_tag.eq(tag)]
 
         # The sums of the next product come when those of the one before have had their consequences.
         wait = Signal(range(self.latency + self._behind + 1))
@@ -293,10 +316,12 @@ class MatMul(wiring.Component):
             self.sums.eq(partial.sums),
         ]
         # Rows leave in order.
+        row = Signal(config.row_bits, reset_less=True)
+        m.d.comb += self.row.eq(row)
         with m.If(self.enter):
-            m.d.sync += self.row.eq(0)
+            m.d.sync += row.eq(0)
         with m.Elif(self.valid):
-            m.d.sync += self.row.eq(self.row + 1)
+            m.d.sync += row.eq(row + 1)
         for k, dot in enumerate(self._dots):
             m.submodules[f"dot{k}"] = dot
             m.d.comb += [

@@ -1,14 +1,11 @@
 """Products of a vector's elements and norm weights, with their peak or their energy."""
 
-from functools import reduce
-from operator import or_
-
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..models.numerics import LEVEL_MAX, LEVEL_SHIFT, NORMAL, SQUARES_BITS, VECTOR, WEIGHT
-from .arith import delay
+from .arith import delay, one_of
 from .scalars import PEAK_BITS
 
 __all__ = ["LEVEL_BITS", "Measure", "levels_of", "shift_levels"]
@@ -132,11 +129,13 @@ class Measure(wiring.Component):
         m.d.comb += [self.product.eq(product), self.product_valid.eq(valid[3] & self.projecting)]
 
         # Cycle 3: the product's size; 4: it meets the peak. A level that the next element gains shifts the
-        # larger of the two, or else both: so what is compared comes out of registers.
-        size, shifted = Signal(PEAK_BITS, reset_less=True), Signal(PEAK_BITS, reset_less=True)
-        magnitude = Signal(PEAK_BITS)
-        m.d.comb += magnitude.eq(Mux(product[-1], -product, product))
-        m.d.sync += [size.eq(magnitude), shifted.eq(shift_levels(magnitude, rises[1]))]
+        # larger of the two; both are shifted while they are compared.
+        # In the place of a size that does not count stands 0, so that nothing but the comparison decides.
+        size = Signal(PEAK_BITS, reset_less=True)
+        with m.If(self.product_valid):
+            m.d.sync += size.eq(Mux(product[-1], -product, product))
+        with m.Else():
+            m.d.sync += size.eq(0)
         first = Signal()
         meets, larger = Signal(), Signal()
         m.d.comb += [
@@ -156,32 +155,41 @@ class Measure(wiring.Component):
                 m.d.sync += [self.peak.eq(0), self.level.eq(0), first.eq(1)]
         with m.Else():
             # No choice of which the peak itself is one: that would become an enable, which takes longer.
-            kept = (
-                (self.peak >> LEVEL_SHIFT * k) & (rises[2] == k).replicate(PEAK_BITS)
-                for k in range(LEVEL_MAX + 1)
-            )
-            m.d.sync += self.peak.eq(Mux(meets & larger, shifted, reduce(or_, kept)))
+            kept = one_of((rises[2] == k, self.peak >> LEVEL_SHIFT * k) for k in range(LEVEL_MAX + 1))
+            m.d.sync += self.peak.eq(Mux(larger, shift_levels(size, rises[2]), kept))
             with m.If(meets):
                 m.d.sync += [self.level.eq(self.level + rises[3]), first.eq(0)]
 
         operand = Signal(signed(NORMAL.bits))
-        square = Signal(2 * NORMAL.bits - 1, reset_less=True)
+        # Its highest bit, 0, keeps the carry of the sum below in a lookup table of the chain.
+        square = Signal(2 * NORMAL.bits, reset_less=True)
         side_square = delay(m, self.side_valid, 1, "side_square")[-1]
         m.d.comb += operand.eq(Mux(self.side_valid, self.side, Mux(self.projecting, normal3, product)))
         m.d.sync += square.eq(operand * operand)
         # A pass clears its sum by the flip-flops' reset, which nothing else may take: as one more input of
         # the adder's cells it would make nextpnr break the carry chain.
-        energy = Signal(len(self.energy), reset_less=True)
         side_energy = Signal(len(self.energy), reset_less=True)
-        m.d.comb += [self.energy.eq(energy), self.side_energy.eq(side_energy)]
+        m.d.comb += self.side_energy.eq(side_energy)
         with m.If(self.side_clear):
             m.d.sync += side_energy.eq(0)
         with m.Elif(side_square):
             m.d.sync += side_energy.eq(side_energy + square)
+        # Above a square's bits only carries are added, each a cycle late: so the carry chain is shorter.
+        low = Signal(len(square) - 1, reset_less=True)
+        carry = Signal(reset_less=True)
+        high = Signal(len(self.energy) - len(low), reset_less=True)
+        m.d.comb += self.energy.eq(Cat(low, (high + carry)[: len(high)]))
+        # The lower half, from which carries go furthest, has a register of its own near by; inverted, since
+        # synthesis makes one of two that are equal.
+        unrisen = Signal(LEVEL_BITS, init=-1, reset_less=True)
+        m.d.sync += unrisen.eq(~rises[2])
+        lower, upper = (shift_levels(self.energy, by, 2 * LEVEL_SHIFT) for by in (~unrisen, rises[3]))
+        half = len(low) // 2
+        shifted = Cat(lower[:half], upper[half:])
         gathering = ~self.projecting | self.own_energy
         with m.If(self.clear):
             with m.If(gathering):
-                m.d.sync += energy.eq(0)
+                m.d.sync += Cat(low, carry, high).eq(0)
         with m.Elif(valid[4] & gathering):
-            m.d.sync += energy.eq(shift_levels(energy, rises[3], 2 * LEVEL_SHIFT) + square)
+            m.d.sync += [Cat(low, carry).eq(shifted[: len(low)] + square), high.eq(shifted[len(low) :])]
         return m

@@ -32,19 +32,19 @@ class ForgetGate(wiring.Component):
 class Mlgru(wiring.Component):
     """`numerics.mlgru`: h = i + f * (h_before - i).
 
-    Latency: `latency` cycles from i, f and h_before to h. Cost: a 16 x 16 bit multiplier.
+    Latency: `latency` cycles from i and h_before to h. Cost: a 16 x 16 bit multiplier.
 
     Attributes
     ----------
     i, f, before : In
-        silu of i_proj in ACT, forget gate in GATE, the state in ACT.
+        silu of i_proj in ACT, forget gate in GATE, the state in ACT; f comes a cycle after the others.
     h : Out
         New state in ACT.
     clamped : Out(1)
-        h_before - i did not fit in ACT; one cycle after the inputs.
+        h_before - i did not fit in ACT; two cycles after them.
     """
 
-    latency = 3
+    latency = 4
 
     def __init__(self) -> None:
         super().__init__(
@@ -59,13 +59,17 @@ class Mlgru(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        whole = Signal(signed(ACT.bits + 1), reset_less=True)
         difference = Signal(signed(ACT.bits), reset_less=True)
-        clipped, outside = clamp(self.before - self.i, ACT.bits)
+        clipped, outside = clamp(whole, ACT.bits)
         f = Signal(GATE.bits, reset_less=True)
-        m.d.sync += [difference.eq(clipped), self.clamped.eq(outside), f.eq(self.f)]
+        m.d.sync += [
+            whole.eq(self.before - self.i),
+            difference.eq(clipped), self.clamped.eq(outside), f.eq(self.f),
+        ]  # fmt: skip
         product = Signal(signed(ACT.bits + GATE.bits), reset_less=True)
         m.d.sync += product.eq(difference * Cat(f, C(0, 1)).as_signed())
-        i = delay(m, self.i, 2, "i", data=True)[-1]
+        i = delay(m, self.i, 3, "i", data=True)[-1]
         # The bit to round is added to itself: it carries into the sum where it is 1, on the same adder.
         half = product[GATE.fraction - 1]
         m.d.sync += self.h.eq((Cat(half, product[GATE.fraction :]) + Cat(half, i)) >> 1)

@@ -37,7 +37,7 @@ class Rescaler(wiring.Component):
         Two bits: the sum, and the output, did not fit.
     """
 
-    latency = 6
+    latency = 7
 
     def __init__(self) -> None:
         super().__init__(
@@ -59,10 +59,12 @@ class Rescaler(wiring.Component):
         valid = delay(m, self.valid, self.latency, "valid")
         m.d.comb += [self.early_valid.eq(valid[-2]), self.out_valid.eq(valid[-1])]
 
+        # Where sums come from is chosen before this register, by lookup tables whose flip-flops it is.
+        arrived = Signal.like(self.sum, reset_less=True)
         narrow = Signal(signed(NORMAL.bits), reset_less=True)
         too_wide = Signal()
-        clipped, outside = clamp(self.sum, NORMAL.bits)
-        m.d.sync += [narrow.eq(clipped), too_wide.eq(outside)]
+        clipped, outside = clamp(arrived, NORMAL.bits)
+        m.d.sync += [arrived.eq(self.sum), narrow.eq(clipped), too_wide.eq(outside)]
 
         product = Signal(signed(NORMAL.bits + SCALE.bits), reset_less=True)
         m.d.sync += product.eq(narrow * Cat(self.mantissa, C(0, 1)).as_signed())

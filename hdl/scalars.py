@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
 from ..models.numerics import EXPONENT_BITS, SCALE, SQUARES_BITS
+from .arith import one_of
 
 __all__ = ["PEAK_BITS", "InverseRootScale", "Reciprocal", "scale_ports"]
 
@@ -45,27 +46,30 @@ class Reciprocal(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        inverted = Signal(PEAK_BITS)  # ~divisor, so that the subtraction is an addition
-        rest = Signal(PEAK_BITS)
+        inverted = Signal(PEAK_BITS, reset_less=True)  # ~divisor, so that the subtraction is an addition
+        rest = Signal(PEAK_BITS, reset_less=True)
+        factor, shift = Signal.like(self.factor, reset_less=True), Signal.like(self.shift, reset_less=True)
         difference = Signal(PEAK_BITS + 2)
         busy, fits = Signal(), Signal()
         doubled = rest << 1
         m.d.comb += [
             difference.eq(doubled + Cat(inverted, C(1, 1)) + 1),
             fits.eq(difference[-1]),
+            self.factor.eq(factor),
+            self.shift.eq(shift),
         ]
         m.d.sync += self.done.eq(0)
         with m.If(self.start):
             # The lone 1 in the quotient reaches its top in the last step.
             m.d.sync += [
-                busy.eq(1), rest.eq(127 << 7), self.factor.eq(1), self.shift.eq(22),
+                busy.eq(1), rest.eq(127 << 7), factor.eq(1), shift.eq(22),
                 inverted.eq(~(self.peak | (self.peak == 0))),
             ]  # fmt: skip
         with m.Elif(busy & inverted[-1]):
-            m.d.sync += [inverted.eq(Cat(C(1, 1), inverted)), self.shift.eq(self.shift - 1)]
+            m.d.sync += [inverted.eq(Cat(C(1, 1), inverted)), shift.eq(shift - 1)]
         with m.Elif(busy):
-            m.d.sync += [rest.eq(Mux(fits, difference, doubled)), self.factor.eq(Cat(fits, self.factor))]
-            with m.If(self.factor[-1]):
+            m.d.sync += [rest.eq(Mux(fits, difference, doubled)), factor.eq(Cat(fits, factor))]
+            with m.If(factor[-1]):
                 m.d.sync += [busy.eq(0), self.done.eq(1)]
         return m
 
@@ -172,11 +176,11 @@ class InverseRootScale(wiring.Component):
         m = Module()
         # One bit a step, since most signals below are an OR of few steps.
         step = Signal(len(_Step), init=1)
-        wide = Signal(_WIDE)
-        upper, operand = Signal(_FIELD), Signal(_FIELD)
-        lower = Signal(_LOWER)
-        exponent = Signal(signed(EXPONENT_BITS + 2))
-        count = Signal(8)
+        wide = Signal(_WIDE, reset_less=True)
+        upper, operand = Signal(_FIELD, reset_less=True), Signal(_FIELD, reset_less=True)
+        lower = Signal(_LOWER, reset_less=True)
+        exponent = Signal(signed(EXPONENT_BITS + 2), reset_less=True)
+        count = Signal(8, reset_less=True)
 
         def at(*steps: _Step) -> Value:
             return Cat(step[each] for each in steps).any()
@@ -202,12 +206,13 @@ class InverseRootScale(wiring.Component):
             last & (times | at(_Step.EPSILON_IN, _Step.CONSTANT_IN, _Step.PEAK_IN)),
             energy_ends, aligned, root_ends, divided,
         ).any()  # fmt: skip
-        with m.If(ends):
-            m.d.sync += step.eq(Cat(step[-1], step[:-1]))
-            with m.If(~self.nested):
-                m.d.sync += [step[_Step.EPSILON_IN].eq(0), step[_Step.ENERGY].eq(step[_Step.EPSILON])]
-            with m.If(~self.temper):
-                m.d.sync += [step[_Step.TEMPER].eq(0), step[_Step.IDLE].eq(step[_Step.RESULT])]
+        following = [step[-1], *step[:-1]]
+        following[_Step.EPSILON_IN] &= self.nested
+        following[_Step.ENERGY] = Mux(self.nested, following[_Step.ENERGY], step[_Step.EPSILON])
+        following[_Step.TEMPER] &= self.temper
+        following[_Step.IDLE] = Mux(self.temper, following[_Step.IDLE], step[_Step.RESULT])
+        # No choice of which the step itself is one: it would become an enable, which the reset takes part in.
+        m.d.sync += step.eq(one_of(((ends, Cat(following)), (~ends, step))))
 
         # wide: what is to be read, from the top; zero before a load, so that its sources can be ORed.
         pad = self._energy_bits % 2  # an even number of bits: the exponent is halved below

@@ -93,11 +93,13 @@ class Sequencer(wiring.Component):
         write, read = program.write_port(), program.read_port()
         at = Signal(range(config.program_words))
         word = Signal(range(WORDS + 1))
-        words = Signal(LAYOUT)
-        base, address, stride = (
-            Signal(config.address_bits, name=name) for name in ("base", "address", "stride")
+        words = Signal(LAYOUT, reset_less=True)
+        base = Signal(config.address_bits)
+        address, stride = (
+            Signal(config.address_bits, name=name, reset_less=True) for name in ("address", "stride")
         )
-        factor = Signal(config.vocabulary.bit_length())
+        factor = Signal(config.vocabulary.bit_length(), reset_less=True)
+        added = Signal()  # a cycle late
         instruction = self.instruction
         opcode = instruction.opcode
         m.d.comb += [
@@ -116,8 +118,13 @@ class Sequencer(wiring.Component):
             with m.If(word == k + 1):
                 m.d.sync += words.as_value()[WORD_BITS * k : WORD_BITS * (k + 1)].eq(read.data)
 
-        is_matrix, is_embed = Signal(), Signal()
-        m.d.sync += [is_matrix.eq(opcode == Opcode.MATMUL), is_embed.eq(opcode == Opcode.EMBED)]
+        is_matrix, is_embed, more_layers = Signal(), Signal(), Signal()
+        m.d.sync += [
+            added.eq(factor == 0),
+            is_matrix.eq(opcode == Opcode.MATMUL),
+            is_embed.eq(opcode == Opcode.EMBED),
+            more_layers.eq(self.layer != instruction.address[: len(self.layer)]),
+        ]
         # Whether to start is decided a cycle before.
         asks, ready, starts = Signal(), Signal(), Signal()
         with m.Switch(opcode):
@@ -142,11 +149,11 @@ class Sequencer(wiring.Component):
 
         with m.FSM() as fsm:
             is_found = Mux(
-                opcode == Opcode.EMBED, fsm.ongoing("ROW") & (factor == 0), fsm.ongoing("DECODE")
+                opcode == Opcode.EMBED, fsm.ongoing("ROW") & added, fsm.ongoing("DECODE")
             )
             m.d.sync += ready.eq((is_found | fsm.ongoing("START")) & asks & ~starts)
             with m.State("IDLE"):
-                with m.If(self.start):
+                with m.If(going):
                     m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.sync += [at.eq(at + 1), word.eq(word + 1)]
@@ -177,11 +184,13 @@ class Sequencer(wiring.Component):
                     with m.Case(Opcode.END):
                         m.next = "END"
             with m.State("LAYER"):
-                with m.If(self.layer != instruction.address[: len(self.layer)]):
+                m.next = "BRANCH"
+            with m.State("BRANCH"):
+                with m.If(more_layers):
                     m.d.sync += at.eq(instruction.blocks * WORDS)
                 m.next = "FETCH"
             with m.State("TOKEN"):
-                m.d.sync += factor.eq(Array(self.token)[self.embed_stream])
+                m.d.sync += [factor.eq(Array(self.token)[self.embed_stream]), added.eq(0)]
                 with m.If(going):
                     m.next = "ROW"
                     with m.If(~self.active.bit_select(self.embed_stream, 1)):
@@ -190,7 +199,7 @@ class Sequencer(wiring.Component):
                 with m.If(factor[0]):
                     m.d.sync += address.eq(address + stride)
                 m.d.sync += [factor.eq(factor >> 1), stride.eq(stride << 1)]
-                with m.If(factor == 0):
+                with m.If(added):
                     m.next = "START"
             with m.State("START"):
                 with m.If(starts):
@@ -205,7 +214,9 @@ class Sequencer(wiring.Component):
                     m.next = "FETCH"
             with m.State("END"):
                 with m.If(self.drained):
-                    m.d.comb += self.done.eq(1)
-                    m.d.sync += [going.eq(0), at.eq(0), base.eq(0), self.layer.eq(0), self.state_base.eq(0)]
-                    m.next = "FETCH"
+                    m.next = "RESTART"
+            with m.State("RESTART"):
+                m.d.comb += self.done.eq(1)
+                m.d.sync += [going.eq(0), at.eq(0), base.eq(0), self.layer.eq(0), self.state_base.eq(0)]
+                m.next = "FETCH"
         return m

@@ -18,8 +18,9 @@ class VectorControl(wiring.Component):
 
     A running projection takes elements when the epilogues, or the embedding, produce them; else the elements
     are read from a vector memory, a word a cycle as long as there are weights. Latency: 1 cycle to begin, 1
-    for a header, 1 to clear; `latency` cycles from the last word's address, or from the last element
-    produced, to `scale`, and as many more as the last stream lags behind the first. Cost: a counter, a state
+    for a header, 1 to clear; `latency` cycles from the last word's address to `scale`; from the last
+    element produced, which is there at once, one fewer, but for words, which are gathered, and as many more
+    as the last stream lags behind the first. Cost: a counter, a state
     machine.
 
     Parameters
@@ -52,7 +53,7 @@ class VectorControl(wiring.Component):
     clear : Out(1)
         A pass of `Measure` begins.
     projecting, own_energy, product, against_g : Out
-        The instruction's, held.
+        The instruction's, held; `projecting` from a pass's second cycle on.
     bound_write : Out(1), bound_row : Out
         The weight taken is the lower bound of this row.
     measured : Out(1)
@@ -111,28 +112,34 @@ class VectorControl(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         opcode = Signal(Opcode)
-        left, element = Signal(self._count_bits), Signal(self._count_bits)
+        left, element = (
+            Signal(self._count_bits, name=name, reset_less=True) for name in ("left", "element")
+        )
         scale, run, read = Signal(), Signal(), Signal()
         # What is taken in a step, whether it is all that is left, and whether a word has been gathered.
         step: Value | int = 1
-        last, gathered = left == 1, Signal()
+        last, gathered = Signal(reset_less=True), Signal()
         if self._width > 1:
             step = Mux(run, 1, self._width)
-            last = left < step + 1
             full = (element + 1)[: exact_log2(self._width)] == 0
             m.d.sync += gathered.eq(self.running & self.produced & (full | last))
             for k in range(self._width):
                 m.d.sync += self.present[k].eq(k < left)
-        flush = Signal(range(self._measure + self._lag))
+        at_once = int(self._width == 1)  # whether elements that are produced come a cycle before those read
+        flush = Signal(range(self._measure + self._lag), reset_less=True)
+        flushed = Signal(reset_less=True)  # a cycle late
         m.d.comb += [
             self.address.eq(element),
             self.count.eq(left),
-            self.projecting.eq(opcode == Opcode.PROJECT),
             self.pop.eq((gathered if self._width > 1 else self.running & self.produced) | read),
             self.reserve.eq(self.reading & self.available),
             self.valid.eq(read & (opcode != Opcode.BOUND)),
         ]
-        m.d.sync += read.eq(self.reserve)
+        # Registers: much hangs on them, and no element comes in the first cycle of a pass.
+        clears = Signal()
+        m.d.sync += [
+            read.eq(self.reserve), self.clear.eq(clears), self.projecting.eq(opcode == Opcode.PROJECT),
+        ]  # fmt: skip
         with m.FSM() as fsm:
             m.d.comb += self.idle.eq(fsm.ongoing("IDLE"))
             with m.State("IDLE"):
@@ -161,26 +168,30 @@ class VectorControl(wiring.Component):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.sync += [
+                    last.eq(left < step + 1),
                     element.eq(0),
                     self.bound_row.eq(0),
-                    flush.eq(self._measure - 1 + Mux(run, self._lag, 0)),
+                    flush.eq(self._measure - 2 + Mux(run, self._lag - at_once, 0)),
+                    flushed.eq(0),
                 ]
                 m.next = "PASS"
                 with m.If(opcode == Opcode.SCALE):
                     m.next = "END"
                 with m.Else():
                     m.d.sync += [self.running.eq(run), self.reading.eq(~run)]
-                    m.d.comb += [self.unpack.eq(1), self.clear.eq(opcode != Opcode.BOUND)]
+                    m.d.comb += [self.unpack.eq(1), clears.eq(opcode != Opcode.BOUND)]
             with m.State("PASS"):
                 with m.If(Mux(run, self.produced, self.reserve)):
-                    m.d.sync += [element.eq(element + step), left.eq(left - step)]
+                    m.d.sync += [
+                        element.eq(element + step), left.eq(left - step), last.eq(left < 2 * step + 1),
+                    ]  # fmt: skip
                     with m.If(last):
                         m.d.sync += self.reading.eq(0)
                         m.next = "FLUSH"
             with m.State("FLUSH"):
                 # Running still, for the streams that lag behind the first.
-                m.d.sync += flush.eq(flush - 1)
-                with m.If(flush == 0):
+                m.d.sync += [flush.eq(flush - 1), flushed.eq(flush == 0)]
+                with m.If(flushed):
                     m.d.sync += self.running.eq(0)
                     m.next = "END"
             with m.State("END"):

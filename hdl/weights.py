@@ -1,6 +1,6 @@
 """Buffer of vector weights between the weight memory and the vector unit."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
@@ -29,10 +29,11 @@ class WeightBuffer(wiring.Component):
     ----------
     weights : In(stream)
         Words of weights from the memory.
-    available : Out(1)
-        A weight, or a whole word, can be reserved.
-    reserve : In(1)
-        Reserves the next weight; only while `available`.
+    available, soon : Out(1)
+        A weight, or a whole word, can be reserved; it certainly can in the next cycle.
+    reserve, may_reserve : In(1)
+        Reserves the next weight; only while `available`. The second one, which only `soon` looks at, tells
+        early in a cycle that the first may come in it.
     pop : In(1)
         Takes the oldest word of which a weight is reserved.
     weight : Out
@@ -51,7 +52,9 @@ class WeightBuffer(wiring.Component):
         ports = {
             "weights": In(stream.Signature(self._word)),
             "available": Out(1),
+            "soon": Out(1),
             "reserve": In(1),
+            "may_reserve": In(1),
             "pop": In(1),
             "weight": Out(self._word),
         }
@@ -62,16 +65,17 @@ class WeightBuffer(wiring.Component):
         depth = 1 << self._bits
         m.submodules.memory = store = memory.Memory(shape=self._word, depth=depth, init=[])
         read, write = store.read_port(), store.write_port()
-        written, reserved, taken = (
-            Signal(self._bits + 1, name=name) for name in ("written", "reserved", "taken")
-        )
+        written, taken, ahead = (Signal(self._bits + 1, name=name) for name in ("written", "taken", "ahead"))
+        # `ahead` counts what is written and not reserved.
         opens, begun = self._by_word(m) if self._within else (self.reserve, None)
         # Registers, since much is decided by them. What is written, and what is taken, they see a cycle late:
         # so the last two places are filled more slowly, and a lone word is not followed by one at once.
         room, available = Signal(init=1), Signal()
-        ahead, held = (written - reserved)[: self._bits + 1], (written - taken)[: self._bits + 1]
+        held = (written - taken)[: self._bits + 1]
         # More than one, or one that is not reserved; fewer than depth - 2, or than depth if none comes.
         more = ahead[1:].any() | (ahead[0] & ~opens)
+        soon = ahead[1:].any() | (ahead[0] & ~self.may_reserve)
+        m.d.comb += self.soon.eq(soon | begun if self._within else soon)
         m.d.sync += [
             available.eq(more | begun if self._within else more),
             room.eq(~held[-1] & ~(held[1:-1].all() & write.en)),
@@ -86,8 +90,8 @@ class WeightBuffer(wiring.Component):
         ]
         with m.If(write.en):
             m.d.sync += written.eq(written + 1)
-        with m.If(opens):
-            m.d.sync += reserved.eq(reserved + 1)
+        with m.If(write.en != opens):
+            m.d.sync += ahead.eq(ahead + Cat(C(1, 1), opens.replicate(self._bits)))
         with m.If(self.pop):
             m.d.sync += taken.eq(taken + 1)
         return m

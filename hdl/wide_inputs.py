@@ -49,7 +49,7 @@ class WideInputQuantiser(wiring.Component):
     q_write, q_word, q_lane, q : Out
         Int8 inputs for the bytes from `q_lane` on of the slot's word `q_word`. Beyond the vector's last one
         they are 0.
-    blocks, complete, certain, void, current_slot : Out
+    blocks, first_soon, complete, certain, void, current_slot : Out
         See `InputQuantiser`.
 
     Raises
@@ -111,6 +111,7 @@ class WideInputQuantiser(wiring.Component):
             self.q_write.eq(stages[-1]),
             self.certain.eq(self.measured & ~self.void),
             self.complete.eq(self.certain & ended & ~under_way),
+            self.first_soon.eq(self.blocks != 0),
         ]
         digit = Signal(range(self._digits))
         with m.If(self.q_write):

@@ -1,8 +1,6 @@
 """`Measure` for several elements a cycle."""
 
 from collections.abc import Callable
-from functools import reduce
-from operator import or_
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
@@ -11,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from ..models.numerics import LEVEL_MAX, LEVEL_SHIFT, NORMAL, SQUARES_BITS, VECTOR, WEIGHT
-from .arith import delay
+from .arith import delay, one_of
 from .measure import LEVEL_BITS, levels_of, shift_levels
 from .scalars import PEAK_BITS
 
@@ -203,8 +201,7 @@ class WideMeasure(wiring.Component):
         for energy in energies[1:]:
             total = ((total >> 2 * LEVEL_SHIFT) + energy)[:bits]
             totals.append(total)
-        chosen = (each & (self.level == at).replicate(bits) for at, each in enumerate(totals))
-        m.d.sync += self.energy.eq(reduce(or_, chosen))
+        m.d.sync += self.energy.eq(one_of((self.level == at, each) for at, each in enumerate(totals)))
 
         square, squared = Signal(_SQUARE_BITS, reset_less=True), Signal()
         m.d.sync += [square.eq(self.side * self.side), squared.eq(self.side_valid)]

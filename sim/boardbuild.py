@@ -37,9 +37,10 @@ multiplier without its pipeline register) and "Single Port RAM Timing".
 """
 
 _BITSTREAM = "top.bin"
-# In a device that is nearly full the placer's own weight of timing, 10, leaves paths across the whole chip.
+# In a device that is nearly full the default placer, heap, has to spread what it has found: wires get long,
+# and the router takes minutes.
 _NEXTPNR = (
-    "--up5k", "--placer-heap-timingweight", "30", "--pcf", "top.pcf", "--timing-allow-fail",
+    "--up5k", "--placer", "static", "--pcf", "top.pcf", "--timing-allow-fail",
     "--json", "netlist.json", "--asc", "top.asc", "--write", "placed.json", "--report", "report.json",
     "--log", "nextpnr.log",
 )  # fmt: skip

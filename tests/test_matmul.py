@@ -180,18 +180,19 @@ def run(
 
     async def testbench(ctx: Any) -> None:
         word, at, found, started = 0, 0, 0, 0
-        offered = waiting = False
+        offered = waiting = opens = False
         takes: dict[int, list[int]] = {}
         patience = 2000 + late + 500 * len(products) + 40 * len(queue)
         for cycle in range(patience):
             ready, certain, void = inputs.step(ctx.get(dut.fill_block))
-            may_enter, may_leave = random.random() < enter, random.random() < open_
+            # `open` is asked for a cycle before.
+            may_enter, may_leave, opens = random.random() < enter, opens, random.random() < open_
             start = started < len(products) and bool(ctx.get(dut.ready)) and random.random() >= pause
             offered = offered or (cycle >= late and at < len(queue) and random.random() < beats)
             taken = waiting and random.random() < 0.3
             given = {
                 "start": start, "fill_ready": ready, "fill_certain": certain, "fill_void": void,
-                "may_enter": may_enter, "open": may_leave, "one_by_one": one_by_one, "taken": taken,
+                "may_enter": may_enter, "open": opens, "one_by_one": one_by_one, "taken": taken,
             }  # fmt: skip
             if start:
                 rows, columns = products[started].weights.shape

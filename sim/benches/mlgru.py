@@ -1,6 +1,7 @@
 """Benches of `hdl.mlgru`, against `numerics.lower_bound_gate` and `numerics.mlgru`."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from amaranth.lib.wiring import Component
@@ -40,7 +41,7 @@ async def _forget_picture(driver: Driver) -> None:
 
 
 def _latencies(unit: Component) -> dict[str, int]:
-    return {"h": unit.latency, "clamped": 1}
+    return {"h": unit.latency, "clamped": 2}
 
 
 def _golden(columns: Columns, held: Mapping[str, int]) -> Columns:
@@ -50,18 +51,22 @@ def _golden(columns: Columns, held: Mapping[str, int]) -> Columns:
     return {"h": h, "clamped": outside.astype(np.int64)}
 
 
+def _group(**columns: Any) -> Group:
+    return Group(columns, late={"f": 1})
+
+
 def _corners(driver: Driver) -> Iterator[Group]:
-    yield Group(one_of_each(i=_ACTS, f=_GATES, before=_ACTS))
+    yield _group(**one_of_each(i=_ACTS, f=_GATES, before=_ACTS))
 
 
 def _draw(driver: Driver, random: Random, count: int) -> Group:
     i, before = random.integers(ACT.low, ACT.high + 1, (2, count)) >> random.integers(0, 6, (2, count))
-    return Group({"i": i, "f": random.integers(0, GATE.high + 1, count), "before": before})
+    return _group(i=i, f=random.integers(0, GATE.high + 1, count), before=before)
 
 
 async def _picture(driver: Driver) -> None:
     half, one = 1 << (GATE.fraction - 1), 1 << ACT.fraction
-    group = Group({"i": [one, 0, ACT.low], "f": [half, GATE.high, half], "before": [0, one, ACT.high]})
+    group = _group(i=[one, 0, ACT.low], f=[half, GATE.high, half], before=[0, one, ACT.high])
     await pass_group(driver, group, _latencies(driver.unit), _golden, np.random.default_rng(0))
 
 

@@ -245,10 +245,14 @@ async def run_until(
 
 @dataclass(frozen=True)
 class Group:
-    """Elements that pass a pipeline one behind another, and the inputs that are held meanwhile."""
+    """Elements that pass a pipeline one behind another, and the inputs that are held meanwhile.
+
+    Inputs named in `late` come so many cycles behind the rest of their element.
+    """
 
     columns: Columns
     held: Mapping[str, int] = field(default_factory=dict)
+    late: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -279,10 +283,12 @@ async def pass_group(
     slots += [-1] * max(latencies.values())
     ports = [*columns, *(["valid"] if "valid" in driver.shapes else [])]
     seen: dict[str, list[Any]] = {name: [] for name in latencies}
-    for k in slots:
-        inputs = (
-            driver.noise(random, *ports) if k < 0 else {name: values[k] for name, values in columns.items()}
-        )
+    for cycle, k in enumerate(slots):
+        inputs = driver.noise(random, *ports)
+        for name, values in columns.items():
+            at = cycle - group.late.get(name, 0)
+            if at >= 0 and slots[at] >= 0:
+                inputs[name] = values[slots[at]]
         if "valid" in driver.shapes:
             inputs["valid"] = int(k >= 0)
         outputs = await driver.cycle(**inputs, **group.held)

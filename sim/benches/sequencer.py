@@ -299,10 +299,11 @@ async def _cycles(driver: Driver) -> None:
         around = await _run(driver, program, [Step((token,) * _STREAMS), Step((1, 1, 1), late=200)], random)
         bits = token.bit_length()
         began, *embeds = around.cycles[: 1 + _STREAMS]
-        # Until the unit starts; then the token is fetched, and its bits, and the end of them, are counted.
-        expect("cycles to the first start", began - around.begun[0], latency)
-        expect("cycles to the first embedding", embeds[0] - began, latency + bits + 2)
-        expect("cycles from stream to stream", np.diff(embeds), [bits + 5] * (_STREAMS - 1))
+        # Until the unit starts, from reset on; then the token is fetched, and its bits are counted, and that
+        # there are no more.
+        expect("cycles to the first start", began - around.begun[0], latency + 1)
+        expect("cycles to the first embedding", embeds[0] - began, latency + bits + 3)
+        expect("cycles from stream to stream", np.diff(embeds), [bits + 6] * (_STREAMS - 1))
         rest = around.cycles[1 + _STREAMS : 4 + _STREAMS]
         expect("cycles behind the embeddings", rest[0] - embeds[-1], latency + 1)
         expect("cycles an instruction", np.diff(rest), [latency] * 2)

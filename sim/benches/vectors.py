@@ -103,7 +103,7 @@ class _Surroundings:
                 seen.end = cycle
                 break
             self._note(seen, cycle, outputs, produced)
-            self._held(now, outputs)
+            self._held(now, cycle, outputs)
             left -= produced
         expect("elements not taken", left, 0)
         self._compare(now, seen)
@@ -128,15 +128,16 @@ class _Surroundings:
         if produced:
             seen.taken.append(cycle)
 
-    def _held(self, now: Pass, outputs: SimpleNamespace) -> None:
-        """Compare what holds during a pass."""
+    def _held(self, now: Pass, cycle: int, outputs: SimpleNamespace) -> None:
+        """Compare what holds in a cycle of a pass."""
         instruction = now.instruction
         projecting = instruction.opcode == Opcode.PROJECT
         if instruction.opcode != Opcode.BOUND:
             self.against_g = int(instruction.against_g)
         if projecting:
             self.measured = 0
-        expect("projecting", outputs.projecting, int(projecting))
+        if cycle > 1:
+            expect("projecting", outputs.projecting, int(projecting))
         for name in ("own_energy", "product"):
             expect(name, getattr(outputs, name), int(getattr(instruction, name)))
         # A bound overtakes the scale, for which this is held.
@@ -161,7 +162,7 @@ class _Surroundings:
         bound = opcode == Opcode.BOUND
         expect("unpack", pulses["unpack"], [begin])
         expect("weights wanted", seen.count, count)
-        expect("clear", pulses["clear"], [] if bound else [begin])
+        expect("clear", pulses["clear"], [] if bound else [begin + 1])
         words = range(0, count, self.width)
         if now.produced:
             # Its weight comes a cycle behind an element; behind a word, which is gathered for a cycle.
@@ -169,7 +170,7 @@ class _Surroundings:
             expect("addresses", seen.addresses, [])
             expect("pop", pulses["pop"], [seen.taken[end] + int(self.width > 1) for end in ends])
             last = seen.taken[-1]
-            lag = _CONFIG.lag
+            lag = _CONFIG.lag - int(self.width == 1)
         else:
             expect("addresses", seen.addresses, list(words))
             read = [cycle + 1 for cycle in pulses["reserve"]]
@@ -185,7 +186,8 @@ class _Surroundings:
                 cycles = range(begin + 1, begin + 1 + len(words))
                 expect("cycles of addresses", pulses["reserve"], list(cycles))
         expect("rows of bounds", seen.bound_rows, list(words) if bound else [])
-        # By then the last element, which comes a cycle behind its address, has been measured.
+        # By then the last element, which comes a cycle behind its address or in the cycle in which it is
+        # produced, has been measured.
         end = last + self.driver.unit.latency + lag
         scaled = now.instruction.scale if opcode == Opcode.PROJECT else not bound
         expect("scale", pulses["scale"], [end] if scaled else [])
