@@ -1,6 +1,6 @@
 # Every target sets itself up: `make demo`, `make test`, `make bench`, `make lint`, `make types`, `make docs`;
-# `make check-cost` counts logic cells, `make check-board` builds a small board and simulates its netlist, `make results`
-# measures the documents' figures and writes their tables.
+# `make check-cost` counts logic cells, `make check-board` builds boards and simulates a netlist, `make results` measures
+# the documents' figures and writes their tables.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

