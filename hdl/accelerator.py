@@ -107,8 +107,8 @@ CAUSES = (
 """What a cycle of a token went for: a matrix beat that was taken, or why none was.
 
 The memory had none, or gave vector weights; the next product's inputs wait for their maximum, are being
-quantised, its tables are filled; its sums wait for their scale, or for vector weights that their consumer
-needs; the embedding; the head; else.
+quantised, its tables are filled; its sums wait for their scale, or for their consumer, which takes them
+one by one (raw logits) or needs a vector weight for each; the embedding; the head; else.
 """
 
 STATUS = StructLayout(
@@ -339,7 +339,7 @@ class Accelerator(wiring.Component):
         asked = Signal()  # a cycle late: the instruction stays for that
         m.d.sync += asked.eq(sequencer.embed)
         drain = Signal(range(Datapath.latency + 1))
-        ended, drained = Signal(), Signal()  # a cycle late
+        ended, drained = Signal(), Signal()  # one and two cycles late
         m.d.sync += [ended.eq(left == 0), drained.eq(ended & (drain == 0))]
         take, header, begin = Signal(), Signal(), Signal()
         whose = Signal(range(config.streams))
@@ -518,7 +518,7 @@ class Accelerator(wiring.Component):
             head_start.eq(matmul.start & (instruction.epilogue == Mode.HEAD)),
         ]
         m.d.comb += weights.may_reserve.eq(self.beats.valid & self.beats.ready)
-        wants, by_pairs = Signal(), Signal()
+        wants, by_pairs = Signal(), Signal()  # as late
         m.d.sync += [wants.eq(feeds), by_pairs.eq(mode == Mode.GLU)]
         with m.If(matmul.leaves & wants & (~by_pairs | matmul.odd)):
             m.d.comb += weights.reserve.eq(1)

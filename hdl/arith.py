@@ -37,7 +37,7 @@ def bit_length(m: Module, value: Value, name: str) -> Signal:
 
 
 def one_of(values: Iterable[tuple[Value, Value]]) -> Value:
-    """The value whose condition is high, of which at most one is; 0 if none is. Values are of one shape."""
+    """The value whose condition is high, of which at most one is; else 0. Values: unsigned, of one width."""
     return reduce(or_, (value & chosen.replicate(len(value)) for chosen, value in values))
 
 

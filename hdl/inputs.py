@@ -143,8 +143,8 @@ class InputQuantiser(wiring.Component):
         passed = Signal(range(4))
         issue, level_ends = Signal(), Signal()
         raised = Cat(delay(m, level_ends, 2, "raised")[1:]).any()
-        # Where the next level begins, if there is one, and whether the element is there: two cycles late,
-        # which `raised` waits for. If it changes otherwise, the peak does, too.
+        # Where the next level begins, if there is one, and whether the element is there: up to two cycles
+        # late, which `raised` waits for; only `pending` is not. If it changes otherwise, the peak does, too.
         boundary, more_levels = Signal.like(count, reset_less=True), Signal()
         at_boundary, pending = Signal(), Signal()
         following = (element + 1)[: len(element)]
@@ -154,7 +154,8 @@ class InputQuantiser(wiring.Component):
             at_boundary.eq(Mux(issue, boundary == following, boundary == element)),
             pending.eq(self.settled | Mux(issue, settled != following, settled != element)),
         ]
-        # All of them are on their way, and nothing but a new peak can stop them.
+        # The first block's elements are all on their way, and nothing but a new peak can stop them. The last
+        # of them are written before their word, the block's last one, is read.
         m.d.sync += self.first_soon.eq(~(element < self._digits * self._tables))
         digit = Signal(range(self._digits))
         stages = delay(m, issue, 2 + Quantiser.latency, "stage")

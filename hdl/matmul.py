@@ -43,8 +43,8 @@ class MatMul(wiring.Component):
     tag : In; sums_tag : Out
         Comes with `start`; that of the sums.
     fill_block, fill_slot : Out; fill_ready, fill_certain, fill_void : In
-        The column block whose tables are filled next; it is there, of which notice is taken a cycle later; it
-        will not change; it changes now, for 3 cycles or more.
+        The column block whose tables are filled next; it is there, or each of its words will be before it is
+        read; it will not change; it changes now, for 3 cycles or more.
     word_address, words :
         Read port of all streams' activation memories (`TableFiller`), half `fill_slot`.
     beats : In(stream)

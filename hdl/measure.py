@@ -31,8 +31,8 @@ class Measure(wiring.Component):
     With `projecting` high: products for the quantiser (`numerics.running_levels`, `product`), their
     `running_peak`, and with `own_energy` the elements' `running_squares`. Low: the energy alone, `squares` of
     the products, at the level that the last projection has reached. An element a cycle. Latency: `latency`
-    cycles from an element to peak and energy, 3 to its product. Cost: two 16 x 16 bit multipliers, two adders
-    of `energy_bits`.
+    cycles from an element to peak and energy, 3 to its product. Cost: two 16 x 16 bit multipliers, an adder
+    of `energy_bits`, one of a square's bits, and a short one for its carries.
 
     Parameters
     ----------
@@ -166,8 +166,8 @@ class Measure(wiring.Component):
         side_square = delay(m, self.side_valid, 1, "side_square")[-1]
         m.d.comb += operand.eq(Mux(self.side_valid, self.side, Mux(self.projecting, normal3, product)))
         m.d.sync += square.eq(operand * operand)
-        # A pass clears its sum by the flip-flops' reset, which nothing else may take: as one more input of
-        # the adder's cells it would make nextpnr break the carry chain.
+        # Both sums are cleared by their flip-flops' reset, which nothing else may take: as one more input of
+        # an adder's cells it would make nextpnr break the carry chain.
         side_energy = Signal(len(self.energy), reset_less=True)
         m.d.comb += self.side_energy.eq(side_energy)
         with m.If(self.side_clear):

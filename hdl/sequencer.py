@@ -19,7 +19,7 @@ class Sequencer(wiring.Component):
 
     Units run on while the next instructions are fetched. At the program's end it begins again, and waits
     for the next token where it is needed first. Latency: `latency` cycles from an instruction's start to the
-    next one's, whose unit is ready; one more for each bit of the token, and 2, for EMBED's product of token
+    next one's, whose unit is ready; one more for each bit of the token, and 3, for EMBED's product of token
     and row size. Cost: the program memory, an instruction register, two adders of the width of an address.
 
     Parameters
@@ -99,7 +99,7 @@ class Sequencer(wiring.Component):
             Signal(config.address_bits, name=name, reset_less=True) for name in ("address", "stride")
         )
         factor = Signal(config.vocabulary.bit_length(), reset_less=True)
-        added = Signal()  # a cycle late
+        added = Signal()  # no bit of `factor` is left, a cycle late
         instruction = self.instruction
         opcode = instruction.opcode
         m.d.comb += [

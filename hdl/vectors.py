@@ -18,9 +18,9 @@ class VectorControl(wiring.Component):
 
     A running projection takes elements when the epilogues, or the embedding, produce them; else the elements
     are read from a vector memory, a word a cycle as long as there are weights. Latency: 1 cycle to begin, 1
-    for a header, 1 to clear; `latency` cycles from the last word's address to `scale`; from the last
-    element produced, which is there at once, one fewer, but for words, which are gathered, and as many more
-    as the last stream lags behind the first. Cost: a counter, a state
+    for a header, 1 until `clear` and the first address; `latency` cycles from the last word's address to
+    `scale`. From the last element produced: as many, if it is gathered into a word; else one fewer, for it is
+    there at once; and as many more as the last stream lags behind the first. Cost: a counter, a state
     machine.
 
     Parameters
@@ -171,6 +171,7 @@ class VectorControl(wiring.Component):
                     last.eq(left < step + 1),
                     element.eq(0),
                     self.bound_row.eq(0),
+                    # One for this state, one for `flushed`.
                     flush.eq(self._measure - 2 + Mux(run, self._lag - at_once, 0)),
                     flushed.eq(0),
                 ]

@@ -16,7 +16,7 @@ class WeightBuffer(wiring.Component):
     Rows of a matrix product are long on their way through dot product, rescaler and epilogue, and can't wait
     where they meet their weight. So a weight is reserved when a row begins, and taken when it arrives: by the
     word, where a word has several.
-    Latency: 1 cycle from `pop` to `weight`. Cost: 16 bits a weight, three pointers.
+    Latency: 1 cycle from `pop` to `weight`. Cost: 16 bits a weight, two pointers and a counter.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class WeightBuffer(wiring.Component):
         A weight, or a whole word, can be reserved; it certainly can in the next cycle.
     reserve, may_reserve : In(1)
         Reserves the next weight; only while `available`. The second one, which only `soon` looks at, tells
-        early in a cycle that the first may come in it.
+        early in a cycle that the first may come in it: `soon` is right if no other weight is reserved then.
     pop : In(1)
         Takes the oldest word of which a weight is reserved.
     weight : Out

@@ -78,9 +78,10 @@ class _Request:
         The header but for its number. Bytes move up as they come; address and count then count.
     space, writes, checks, opens
         Parts of the command.
-    received, fills, full, ended, complete
-        A byte of a frame came, the byte in hand is behind one that lies on the header, as it was a cycle
-        before, the frame's end came, and what came is a whole request, with its CRC.
+    received, ended, complete
+        A byte of a frame came, the frame's end came, and what came is a whole request, with its CRC.
+    fills, full
+        The byte in hand is behind one that lies on the header; it was so a cycle before.
     last
         The byte in hand is the header's last.
     runs

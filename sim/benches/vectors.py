@@ -136,7 +136,7 @@ class _Surroundings:
             self.against_g = int(instruction.against_g)
         if projecting:
             self.measured = 0
-        if cycle > 1:
+        if cycle > 1:  # a register behind the instruction's own
             expect("projecting", outputs.projecting, int(projecting))
         for name in ("own_energy", "product"):
             expect(name, getattr(outputs, name), int(getattr(instruction, name)))
