@@ -236,11 +236,12 @@ class MatMul(wiring.Component):
             (here | (fills & (fill_bank == bank))) & (streaming | ~handed),
         )
         # A last block's beats wait until their sums may leave, too.
-        lone_block, leaves = Signal(), self.open & entered
+        lone_block, may_leave = Signal(), self.open & entered
+        last_then = Mux(begins, lone_block, blocks_left == 2)
         passes = Mux(
             turns,
-            ~Mux(begins, lone_block, blocks_left == 2) | (leaves & ~over),
-            ~Mux(idles, lone_block, last_block) | leaves,
+            ~last_then | (may_leave & ~over),
+            ~Mux(idles, lone_block, last_block) | may_leave,
         )
         m.d.sync += [
             waiting.eq(waits), pause.eq(pauses), going.eq(goes & ~pauses),
@@ -274,10 +275,10 @@ class MatMul(wiring.Component):
             m.d.sync += [rest.eq(rest - 1), last_row.eq(rest == 2)]
             with m.If(last_row | idles):
                 m.d.sync += [rest.eq(Mux(begins, many, block_rows)), last_row.eq(Mux(begins, lone, single))]
-        with m.If((take & last_row) | idles):
+        with m.If(turns | idles):
             m.d.sync += [
                 blocks_left.eq(Mux(begins, blocks_then, blocks_left - 1)),
-                first_block.eq(begins), last_block.eq(Mux(begins, lone_block, blocks_left == 2)),
+                first_block.eq(begins), last_block.eq(last_then),
             ]  # fmt: skip
             with m.If(begins):
                 m.d.sync += [

@@ -148,9 +148,7 @@ class Sequencer(wiring.Component):
         m.d.comb += self.running.eq(going)
 
         with m.FSM() as fsm:
-            is_found = Mux(
-                opcode == Opcode.EMBED, fsm.ongoing("ROW") & added, fsm.ongoing("DECODE")
-            )
+            is_found = Mux(opcode == Opcode.EMBED, fsm.ongoing("ROW") & added, fsm.ongoing("DECODE"))
             m.d.sync += ready.eq((is_found | fsm.ongoing("START")) & asks & ~starts)
             with m.State("IDLE"):
                 with m.If(going):

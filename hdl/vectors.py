@@ -112,9 +112,7 @@ class VectorControl(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         opcode = Signal(Opcode)
-        left, element = (
-            Signal(self._count_bits, name=name, reset_less=True) for name in ("left", "element")
-        )
+        left, element = (Signal(self._count_bits, name=name, reset_less=True) for name in ("left", "element"))
         scale, run, read = Signal(), Signal(), Signal()
         # What is taken in a step, whether it is all that is left, and whether a word has been gathered.
         step: Value | int = 1

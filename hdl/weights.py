@@ -72,12 +72,16 @@ class WeightBuffer(wiring.Component):
         # so the last two places are filled more slowly, and a lone word is not followed by one at once.
         room, available = Signal(init=1), Signal()
         held = (written - taken)[: self._bits + 1]
-        # More than one, or one that is not reserved; fewer than depth - 2, or than depth if none comes.
-        more = ahead[1:].any() | (ahead[0] & ~opens)
-        soon = ahead[1:].any() | (ahead[0] & ~self.may_reserve)
-        m.d.comb += self.soon.eq(soon | begun if self._within else soon)
+
+        def left(reserved: Value) -> Value:
+            """More than one, or one that is not reserved; or a word of which one was."""
+            more = ahead[1:].any() | (ahead[0] & ~reserved)
+            return more | begun if self._within else more
+
+        m.d.comb += self.soon.eq(left(self.may_reserve))
+        # Fewer are held than depth - 2, or than depth if none comes.
         m.d.sync += [
-            available.eq(more | begun if self._within else more),
+            available.eq(left(opens)),
             room.eq(~held[-1] & ~(held[1:-1].all() & write.en)),
         ]
         m.d.comb += [self.weights.ready.eq(room), self.available.eq(available)]

@@ -429,6 +429,8 @@ def test_flags_between_frames_in_flash_may_be_shared(small: IntegerModel) -> Non
 def test_a_paced_line_changes_the_time_alone(small: IntegerModel) -> None:
     frames = [request(1, OPEN | TABLE, 55, count=18), request(2, READ | WEIGHTS, 0, count=120)]
     boards = [BoardSim(CONFIG, BUILD, paced=paced) for paced in (False, True)]
+    for board in boards:
+        assert board.exchange(b"") == b""  # it finds nothing in flash
     begun = [board.cycles for board in boards]
     sent = [[board.exchange(frame) for frame in frames] for board in boards]
     assert sent[0] == sent[1]

@@ -249,8 +249,8 @@ MISTAKES = [
     Mistake(
         "the last, partial column block of a row is left out",
         "hdl.matmul",
-        "last_block.eq(Mux(begins, lone_block, blocks_left == 2))",
-        "last_block.eq(Mux(begins, lone_block, blocks_left == 3))",
+        "last_then = Mux(begins, lone_block, blocks_left == 2)",
+        "last_then = Mux(begins, lone_block, blocks_left == 3)",
         "matmul",
         "quick",
     ),

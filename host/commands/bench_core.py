@@ -30,8 +30,8 @@ def command(only: tuple[str, ...], out: Path | None) -> None:
 
     Parts: cycles (a token's cycles and what they went for), streams (cycles of several texts, or positions of
     one text, that share every weight beat), units (cells of each unit), stream-cells (what further streams
-    add), clock (the core routed on a UP5K), speed (of the simulation). Synthesis and
-    routing take minutes each; both are kept. The file is written part by part.
+    add), clock (the core routed on a UP5K), speed (of the simulation). Synthesis and routing take
+    minutes each; both are kept. The file is written part by part.
     """
     from ...models.config import read_json
     from ...models.files import replacing

@@ -89,8 +89,7 @@ class _Surroundings:
     def __post_init__(self) -> None:
         self.cycle = self.started = self.entered = self.left = self.free_at = 0
         self.acknowledge = -1
-        self.scale = self.opens = self.open = False
-        """`open` was high in the cycle before."""
+        self.scale = self.open = self.was_open = False
         self.wrong: list[int] = []
         """Cycles for which wrong inputs will seem right, one after another."""
         self.slots = [[0] * self.config.activation_words] * 2
@@ -123,7 +122,7 @@ class _Surroundings:
                 del self.wrong[0]
                 given["fill_void"] = 1
                 self._write()
-        self.open, self.opens = self.opens, bool(random.random() >= self.waits)
+        self.was_open, self.open = self.open, bool(random.random() >= self.waits)
         first = driver.registered("fill_block") == 0
         self.scale = self.scale or random.random() >= self.waits
         return given | {
@@ -131,7 +130,7 @@ class _Surroundings:
             "fill_ready": int(not given["fill_void"] and (first or not self.wrong)),
             "words": self.word,
             "may_enter": int(self.scale),
-            "open": int(self.opens),
+            "open": int(self.open),
             "one_by_one": int(self.one_by_one),
             "taken": int(self.cycle == self.acknowledge),
         }
@@ -172,7 +171,7 @@ class _Surroundings:
             self.left = 0
             self.scale = False
         if outputs.leaves:
-            expect("whether there was somebody to take a row's sum", self.open, True)
+            expect("whether there was somebody to take a row's sum", self.was_open, True)
             expect("oddness of a row", outputs.odd, self.left % 2)
             self.owed.append((self.entered - 1, self.left, self.cycle + self.latency))
             if self.one_by_one and len(self.owed) > 1:
