@@ -211,16 +211,17 @@ class MatMul(wiring.Component):
             Signal(name=name, reset_less=True) for name in ("single", "last_row", "last_rows")
         )
         take, waiting, settled, ends = Signal(), Signal(), Signal(), Signal()
-        idles, begins = Signal(), Signal()  # the next product is handed over at once; a row block comes next
+        wakes, begins = Signal(), Signal()  # the next product is handed to idle rows; a row block comes next
         next_tag = Signal(self._tag, reset_less=True)
         here = filled.bit_select(bank, 1)
+        turns, over = take & last_row, last_block & last_rows
         m.d.comb += [
             take.eq(self.beats.valid & self.beats.ready),
-            ends.eq(take & last_row & last_block & last_rows),
+            ends.eq(turns & over),
             self.leaves.eq(take & last_block),
-            idles.eq(~handed & ~streaming),
-            hand.eq(idles | (ends & ~handed)),
-            begins.eq(idles | (last_block & ~(last_rows & handed))),
+            wakes.eq(~handed & ~streaming),
+            hand.eq(wakes | (ends & ~handed)),
+            begins.eq(wakes | (last_block & ~(last_rows & handed))),
         ]
         # A partial sum is read a while before it is written: so long, its row must not come again, which
         # matters to blocks of few rows whose tables have all been filled while beats were late.
@@ -229,7 +230,6 @@ class MatMul(wiring.Component):
         resting = delay(m, take & (block_rows < again), again - 1, "resting")
         waits = Mux(waiting, ~self.taken, self.one_by_one & self.leaves)
         pauses = waits | Cat(resting[:-1]).any()
-        turns, over = take & last_row, last_block & last_rows
         goes = Mux(
             turns,
             (filled.bit_select(~bank, 1) | fills) & ~(over & handed),
@@ -241,7 +241,7 @@ class MatMul(wiring.Component):
         passes = Mux(
             turns,
             ~last_then | (may_leave & ~over),
-            ~Mux(idles, lone_block, last_block) | may_leave,
+            ~Mux(wakes, lone_block, last_block) | may_leave,
         )
         m.d.sync += [
             waiting.eq(waits), pause.eq(pauses), going.eq(goes & ~pauses),
@@ -271,11 +271,11 @@ class MatMul(wiring.Component):
         m.d.comb += lone_block.eq(known(lambda count: count == 1, self.blocks, other, row_blocks))
         # Enables see as little of `take` as can be: what it does is decided beside it.
         many = Mux(few, rows_then, layout.row_block)
-        with m.If(take | idles):
+        with m.If(take | wakes):
             m.d.sync += [rest.eq(rest - 1), last_row.eq(rest == 2)]
-            with m.If(last_row | idles):
+            with m.If(last_row | wakes):
                 m.d.sync += [rest.eq(Mux(begins, many, block_rows)), last_row.eq(Mux(begins, lone, single))]
-        with m.If(turns | idles):
+        with m.If(turns | wakes):
             m.d.sync += [
                 blocks_left.eq(Mux(begins, blocks_then, blocks_left - 1)),
                 first_block.eq(begins), last_block.eq(last_then),

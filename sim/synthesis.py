@@ -151,11 +151,15 @@ DEVICES = {name: tuple(family.devices) for name, family in _FAMILIES.items()}
 """Family -> its devices; the first one is the default."""
 
 # abc9 of yosys 0.70 can't name the parts of vectors of the same name apart, so it is given single bits.
+# splitnets lists them in an order that differs between runs, and which of a net's names is kept would follow
+# from it, and from the names where nextpnr puts a cell: so each net keeps one. Threads end in any order, too.
 _SCRIPT = """
+setenv YOSYS_MAX_THREADS 1
 {settings}
 read_verilog design.v
 {shared}{synthesis} -run {begin}:map_luts
 splitnets
+opt_clean -purge
 {synthesis} -run map_luts:
 tee -q -o stat.json stat -json
 write_json netlist.json

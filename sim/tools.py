@@ -91,8 +91,18 @@ def run_yosys(script: str, folder: Path) -> None:
         If yosys stops with an error.
     """
     (folder / "script.ys").write_text(script)
-    program = "from pyosys import libyosys; libyosys.run_pass('script script.ys')"
-    _run("yosys", [sys.executable, "-c", program], folder)
+    # Cells are named after the files that describe them, and the order of names decides what becomes of them:
+    # under one name for every place that Python packages may be in, yosys gives the same result everywhere.
+    share = folder / "share"
+    share.symlink_to(yosys_share())
+    program = (
+        "import sys, pyosys; sys._pyosys_share_dirname = 'share/';"
+        "from pyosys import libyosys; libyosys.run_pass('script script.ys')"
+    )
+    try:
+        _run("yosys", [sys.executable, "-c", program], folder)
+    finally:
+        share.unlink()
 
 
 def nextpnr_version(family: str) -> str:

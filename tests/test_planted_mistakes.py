@@ -311,6 +311,22 @@ MISTAKES = [
         "a_full_buffer_waits",
     ),
     Mistake(
+        "a weight that may be reserved in this cycle is promised for the next one",
+        "hdl.weights",
+        "self.soon.eq(left(self.may_reserve))",
+        "self.soon.eq(left(C(0)))",
+        "weight_buffer",
+        "with_bubbles_and_stalls",
+    ),
+    Mistake(
+        "the first block is told of when one of its inputs is still to be read",
+        "hdl.inputs",
+        "self.first_soon.eq(~(element < self._digits * self._tables))",
+        "self.first_soon.eq(~(element < self._digits * self._tables - 1))",
+        "input_quantiser",
+        "without_a_bubble",
+    ),
+    Mistake(
         "a text begins with the state of the one before",
         "hdl.epilogue",
         "Mux(self.chained, self.chain, Mux(self.first, 0, h_read.data))",

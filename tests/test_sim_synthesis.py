@@ -1,11 +1,17 @@
 """Cells of small designs whose cost is known, family by family."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pyosys
 import pytest
+from tritforge.hdl.dot import LookupDot
 from tritforge.models.errors import TritforgeError
 from tritforge.sim import synthesis
+from tritforge.sim.harness import Harness
 from tritforge.sim.synthesis import (
     DEVICES,
     FAMILIES,
@@ -15,6 +21,7 @@ from tritforge.sim.synthesis import (
     synthesised_cells,
 )
 from tritforge.sim.tools import ToolError
+from tritforge.sim.verilog import to_verilog
 
 NOTHING = Counts(lut4=0, carry=0, ff=0, bram=0, lutram=0, dsp=0, spram=0)
 
@@ -128,6 +135,30 @@ def test_a_known_design_is_not_synthesised_again(monkeypatch: pytest.MonkeyPatch
     for other in ({"family": "ecp5"}, {"device": "hx8k"}, {"options": ["-abc2"]}):
         with pytest.raises(AssertionError, match="synthesised again"):
             synthesise_counts(verilog, **other)  # type: ignore[arg-type]
+
+
+def test_a_netlist_is_the_same_to_the_byte_whatever_the_place_and_the_environment(tmp_path: Path) -> None:
+    # Tables, block RAM and carries, in modules whose ports give a net several names.
+    (tmp_path / "design.v").write_text(to_verilog(Harness(LookupDot(2))))
+    program = (
+        "import pathlib, sys; from tritforge.sim.synthesis import synthesise;"
+        "print(synthesise(pathlib.Path(sys.argv[1]).read_text()))"
+    )
+    netlists = set()
+    for run in range(4):
+        packages = tmp_path / ("packages" * run or "p")
+        packages.mkdir()
+        (packages / "pyosys").symlink_to(Path(pyosys.__file__).parent)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(packages),
+            "TRITFORGE_CACHE": str(packages / "cache"),
+            "ANYTHING": "x" * 777 * run,
+        }
+        command = [sys.executable, "-P", "-c", program, str(tmp_path / "design.v")]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        netlists.add((Path(said.stdout.strip()) / "netlist.json").read_bytes())
+    assert len(netlists) == 1
 
 
 def test_the_first_device_of_a_family_is_its_default() -> None:

@@ -135,10 +135,9 @@ BOARDS = {
     "icebreaker": Board(
         "amaranth_boards.icebreaker:ICEBreakerPlatform",
         "USB: its second serial port",
-        clock_hz=38_250_000,
-        baud=3_200_000,
+        clock_hz=39_750_000,
+        baud=3_312_500,
         programmer="ice40_generic",
-        seed=3,
     ),
     "upduino_v3": Board(
         "amaranth_boards.upduino_v3:UpduinoV3Platform",

@@ -18,6 +18,8 @@ from .parts import Bench, Picture, corners_and_random, named
 __all__ = ["BENCHES"]
 
 _LAST_LEVEL = 2
+_ON_THEIR_WAY = 4
+"""Of the first block's inputs, those that may still come when `first_soon` tells of it."""
 
 
 class _Watcher:
@@ -40,6 +42,7 @@ class _Watcher:
         self.words = -(-len(products) // self.width)
         self.late = 1 if self.width == 1 else 3
         self._tables = len(driver.shapes["q_lane"])
+        self._told: list[bool] = []
         self.memory = np.zeros(_depth(driver), np.int64)
         factor, shift = reciprocal(running_peak(products, levels))
         self.expected = quantise(align(products, levels), factor, shift)
@@ -74,9 +77,9 @@ class _Watcher:
         peak, level = self.peak(known) if known else (0, 0)
         seen = await self.driver.cycle(clear=0, peak=peak, level=level, **inputs)
         # What was told to be there, before this cycle's write, is there and right.
-        count = len(self.products)
+        count, block = len(self.products), TRITS_PER_BYTE * self._tables
         if seen.certain:
-            ready = count if seen.complete else min(seen.blocks * TRITS_PER_BYTE * self._tables, count)
+            ready = count if seen.complete else min(seen.blocks * block, count)
             expect("inputs that are certain", self.memory[:ready], self.expected[:ready])
         if seen.q_write:
             expect("slot", seen.current_slot, self.slot)
@@ -86,6 +89,12 @@ class _Watcher:
             if seen.certain and first + self.width > count:
                 beyond = self.memory[count : first + self.width]
                 expect("inputs behind the vector", beyond, np.zeros_like(beyond))
+        # And what was told to be there soon, behind it.
+        self._told = [] if seen.void else [*self._told[1 - _ON_THEIR_WAY :], bool(seen.first_soon)]
+        if seen.certain and len(self._told) == _ON_THEIR_WAY and self._told[0]:
+            expect("inputs that are there soon", self.memory[:block], self.expected[:block])
+        if seen.certain and seen.blocks:
+            expect("whether the first block was told of", seen.first_soon, 1)
         return bool(seen.complete)
 
 

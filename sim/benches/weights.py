@@ -29,18 +29,24 @@ class _Consumer:
     taken: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._reserve = self._pop = self._popped = False
+        self._reserve = self._may = self._pop = self._popped = False
+        self._told: int | None = None
 
     def inputs(self, driver: Driver) -> dict[str, int]:
         """See `Agent`."""
         self._popped = self._pop
         available = bool(driver.registered("available"))
+        # Where one might have been reserved and was not, there may be one though none was told of.
+        if self._told or (self._told == 0 and self._may == self._reserve):
+            expect("available, a cycle after `soon`", available, self._told)
         self._reserve = available and bool(self.random.random() >= self.stalls)
+        self._may = self._reserve or bool(self.random.random() < self.stalls)
         self._pop = self.reserved > 0 and bool(self.random.random() >= self.stalls)
-        return {"reserve": int(self._reserve), "pop": int(self._pop)}
+        return {"reserve": int(self._reserve), "may_reserve": int(self._may), "pop": int(self._pop)}
 
     def see(self, outputs: SimpleNamespace) -> None:
         """See `Agent`."""
+        self._told = outputs.soon
         if self._popped:
             self.taken.append(outputs.weight)
         self.reserved += self._reserve - self._pop
@@ -110,7 +116,7 @@ class _OfWords:
     width: int
 
     def __post_init__(self) -> None:
-        self._reserve = self._pop = self._popped = False
+        self._reserve = self._pop = self._popped = self._told = False
         self.taken: list[int] = []
         self.begin(0, by_word=False)
 
@@ -123,14 +129,18 @@ class _OfWords:
     def inputs(self, driver: Driver) -> dict[str, int]:
         """See `Agent`."""
         self._popped = self._pop
+        available = bool(driver.registered("available"))
+        if self._told:
+            expect("available, a cycle after `soon`", available, True)
         if self._clear:
             self._reserve = self._pop = self._clear = False
-            return {"clear": 1, "by_word": int(self._by_word), "reserve": 0, "pop": 0}
+            return {"clear": 1, "by_word": int(self._by_word), "reserve": 0, "may_reserve": 0, "pop": 0}
         wants = self._left > 0 and bool(self.random.random() >= self.stalls)
-        self._reserve = wants and bool(driver.registered("available"))
+        self._reserve = wants and available
+        may = self._reserve or bool(self.random.random() < self.stalls)
         whole = self._reserved >= self.width or (self._left == 0 and self._reserved > 0)
         self._pop = whole and bool(self.random.random() >= self.stalls)
-        return {"clear": 0, "reserve": int(self._reserve), "pop": int(self._pop)}
+        return {"clear": 0, "reserve": int(self._reserve), "may_reserve": int(may), "pop": int(self._pop)}
 
     def done(self) -> bool:
         """Whether all words have been taken."""
@@ -138,6 +148,7 @@ class _OfWords:
 
     def see(self, outputs: SimpleNamespace) -> None:
         """See `Agent`."""
+        self._told = bool(outputs.soon)
         if self._popped:
             self.taken.append(outputs.weight)
         if self._pop:
