@@ -77,9 +77,8 @@ def yosys_version() -> str:
 
 def yosys_share() -> Path:
     """Folder of the files that come with yosys: models of the vendors' cells."""
-    import pyosys
-
-    return Path(pyosys.__file__).parent / "share"
+    # Not by importing it: that changes how this process loads libraries from then on.
+    return Path(str(importlib.metadata.distribution("pyosys").locate_file("pyosys"))) / "share"
 
 
 def run_yosys(script: str, folder: Path) -> None:

@@ -146,7 +146,7 @@ def test_a_netlist_is_the_same_to_the_byte_whatever_the_place_and_the_environmen
     )
     netlists = set()
     for run in range(4):
-        packages = tmp_path / ("packages" * run or "p")
+        packages = tmp_path / ("packages" * (run + 1))
         packages.mkdir()
         (packages / "pyosys").symlink_to(Path(pyosys.__file__).parent)
         environment = {
